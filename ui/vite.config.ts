@@ -17,5 +17,7 @@ export default defineConfig({
     manifest: true,
     // Whose work the pages contain, and under which terms; served beside them.
     license: { fileName: "licenses.txt" },
+    // Parts of Ant Design whose packages do not say that they only export: of forms, the first page needs one context.
+    rolldownOptions: { treeshake: { moduleSideEffects: [{ test: /node_modules\/@(rc-component|ant-design)\//, sideEffects: false }] } },
   },
 });

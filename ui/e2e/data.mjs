@@ -53,6 +53,86 @@ async function mendRows({ page, project, settled, accessible, say }) {
   say(`a row of ${before} that were set aside is mended and lands`);
 }
 
+/** Reads the files of the project anew, as somebody who has written one. */
+async function anew(page) {
+  await page.goto("/connections");
+  await page.getByRole("button", { name: "Read the files anew", exact: true }).click();
+  await page.getByText("The files were read anew").waitFor();
+}
+
+/** Waits until so many rows of a sync are set aside. */
+const left = (page, count) => page.waitForFunction((count) => [...document.querySelectorAll(".figures > div")].some((one) => one.textContent?.startsWith("Rows set aside") && one.querySelector("dd")?.textContent === String(count)), count);
+
+/** A row gets another value in the page, is tried and lands; others are given up with a reason. */
+async function mendByHand({ page, project, settled, accessible, say }) {
+  mkdirSync(join(project, "data", "hits"), { recursive: true });
+  writeFileSync(join(project, "data", "hits", "hits.csv"), "hit_id,pages\n1,3\n2,two\n3,many\n4,few\n");
+  writeFileSync(join(project, "connections", "hits.yaml"), "connection: hits\ntype: csv\noptions: {folder: data/hits}\n");
+  writeFileSync(join(project, "syncs", "hits.yaml"), "sync: hits\nconnection: hits\nstreams:\n  - {stream: hits, options: {path: hits.csv}, read: incremental, write: append, columns: [{name: hit_id, type: int64}, {name: pages, type: int64}]}\n");
+  await anew(page);
+  await page.goto("/syncs/hits?tab=aside");
+  await page.getByRole("button", { name: "Run now", exact: true }).click();
+  await left(page, 3);
+  await settled(page);
+  await page.getByRole("checkbox", { name: "Choose the row data/hits/hits.csv 3", exact: true }).check();
+  await page.getByRole("button", { name: "Mend …", exact: true }).click();
+  const window = page.locator(".ant-modal");
+  const pages = window.getByRole("textbox", { name: /^pages/ });
+  assert.equal(await pages.inputValue(), "two", "the window does not show what was read");
+  await window.getByRole("button", { name: "Try", exact: true }).click();
+  await window.getByText("0 of 1 would land").waitFor();
+  await pages.fill("2");
+  await window.getByRole("button", { name: "Try", exact: true }).click();
+  await window.getByText("1 of 1 would land").waitFor();
+  await accessible(page, "mending a row");
+  await window.getByRole("button", { name: "Save and replay", exact: true }).click();
+  await window.waitFor({ state: "detached" });
+  await left(page, 2);
+  await settled(page);
+  await page.getByRole("checkbox", { name: "Choose all 2 that are shown", exact: true }).check();
+  await page.getByRole("button", { name: "Dismiss …", exact: true }).click();
+  await window.getByLabel("Reason").fill("test traffic");
+  await window.getByRole("button", { name: "Dismiss …", exact: true }).click();
+  await window.waitFor({ state: "detached" });
+  await left(page, 0);
+  await page.getByRole("group", { name: "Status", exact: true }).getByRole("button", { name: "Not wanted", exact: true }).click();
+  await page.waitForFunction(() => document.querySelectorAll(".grid tbody tr").length === 2);
+  say("a row is mended in the page, tried and landed, and two are given up with a reason");
+}
+
+/** A new model is seen in the plan and applied; the next change of it is seen line by line and row by row. */
+async function plan({ page, project, settled, accessible, say }) {
+  const file = join(project, "models", "mart", "tried.sql");
+  const text = "{{ config(materialized='table') }}\nselect 1 as id, 10 as amount\nunion all\nselect 2, 20\n";
+  mkdirSync(join(project, "models", "mart"), { recursive: true });
+  writeFileSync(file, text);
+  await anew(page);
+  await page.goto("/models");
+  await page.getByRole("link", { name: "Plan", exact: true }).click();
+  await page.waitForURL("**/plan");
+  await page.getByRole("row", { name: /mart\.tried new/ }).waitFor();
+  await settled(page);
+  await page.getByRole("button", { name: "Apply", exact: true }).click();
+  await page.locator(".ant-modal-confirm").getByRole("button", { name: "Do it", exact: true }).click();
+  await page.locator(".plan-work").getByText("succeeded", { exact: true }).waitFor();
+  await page.getByRole("row", { name: /mart\.tried new/ }).waitFor({ state: "detached" });
+  writeFileSync(file, text.replace("10 as amount", "11 as amount"));
+  await anew(page);
+  await page.goto("/plan");
+  await page.getByRole("button", { name: "Look: mart.tried", exact: true }).click();
+  await page.locator(".plan-come").getByText("11 as amount").waitFor();
+  await page.locator(".plan-gone").getByText("10 as amount").waitFor();
+  await page.getByRole("button", { name: "Compare rows", exact: true }).click();
+  await page.getByRole("region", { name: "Some of the rows that differ", exact: true }).waitFor();
+  await settled(page);
+  assert.equal(await figure(page, "Would be"), 2);
+  await accessible(page, "a plan with its differences");
+  // What was tried is taken back, so that the next turn builds nothing of it.
+  writeFileSync(file, text);
+  await anew(page);
+  say("a new model is applied from its plan, and the next change of it is seen in lines and rows");
+}
+
 /** A column is searched, its table found, profiled and looked into. */
 async function search({ page, settled, accessible, say }) {
   await page.goto("/catalogue");
@@ -105,7 +185,7 @@ async function administer({ page, settled, accessible, say }) {
   await window.getByRole("button", { name: "Invite" }).click();
   await page.getByText(/\/setup\?token=fws_/).waitFor();
   await page.getByRole("button", { name: "Close" }).last().click();
-  await page.getByText("invited").waitFor();
+  await page.getByRole("row").filter({ hasText: "grace" }).getByText("invited", { exact: true }).waitFor();
   await page.getByRole("tab", { name: "Tokens" }).click();
   await page.getByRole("button", { name: "New token" }).first().click();
   await window.getByLabel("What it is for").fill("web-shop");
@@ -137,7 +217,7 @@ async function administer({ page, settled, accessible, say }) {
   say("an invitation, a token shown once and revoked, a secret stored and not shown, and the proof of the log");
 }
 
-export const journeys = { createSync, mendRows, search, judge, administer };
+export const journeys = { createSync, mendRows, mendByHand, search, judge, administer, plan };
 
 /** All of it, by the owner. */
 export async function data(given) {

@@ -39,12 +39,12 @@ export function guard(project) {
   writeFileSync(path, before.replace(line, `${line}    guardrails:\n      - name: cancellations\n        better: lower\n        harm_max: 100%\n        events: ${events}\n`));
 }
 
-const STANDINGS = { open: "not known yet", better: "better", worse: "worse", safe: "safe", breached: "breached", "split-broken": "assignment broken" };
-const METRICS = { outcome: "share with an outcome", value: "value a decision" };
+const STANDINGS = { open: "not known yet", better: "better", worse: "worse", safe: "safe", breached: "breached", "split-broken": "assignment broken", balanced: "alike", biased: "differed before" };
+const METRICS = { outcome: "share with an outcome", value: "value a decision", "outcome-before": "share with an outcome, before the first decision", "value-before": "value a unit, before the first decision" };
 
 /** How a variant stands beside its control, as its row of the table says it. */
 function standing(row) {
-  const share = row.metric !== "value";
+  const share = !["value", "ratio", "quantile"].includes(row.kind) && row.metric !== "value-before";
   const rate = (value) => (share ? percent(value) : number(value));
   const difference = share ? `${points(row.difference)} ${interval(row.lower, row.upper)}` : `${number(row.difference)} ${number(row.lower)} … ${number(row.upper)}`;
   return [METRICS[row.metric] ?? row.metric, `${row.variant} / ${row.control}`, `${number(row.units)} / ${number(row.control_units)}`, rate(row.rate), rate(row.control_rate), difference, STANDINGS[row.standing]];

@@ -16,6 +16,7 @@ import { dashboards } from "./dashboards.mjs";
 import { data } from "./data.mjs";
 import { fail, make, promote } from "./decide.mjs";
 import { experiment, guard } from "./experiments.mjs";
+import { files } from "./files.mjs";
 import { report } from "./report.mjs";
 import { queries } from "./queries.mjs";
 import { schedules } from "./schedules.mjs";
@@ -107,7 +108,9 @@ async function addresses(page) {
     const [first] = address === "/turns" ? (await own("#content a")).filter((one) => one?.startsWith("/runs/")) : found;
     if (first) below.push(first);
     if (address === "/dashboards") below.push("/dashboards/shop", "/dashboards/shop/edit");
+    if (address === "/models") below.push("/plan");
     if (address === "/policies") below.push("/policies/new");
+    if (address === "/files") below.push("/files/schedule");
     if (address === "/queries") assert(first, "no published query is walked through");
     const bandit = found.find((one) => one.endsWith("/nudge"));
     if (bandit) below.push(bandit);
@@ -298,7 +301,7 @@ async function viewer(base) {
   await page.getByText("Your role, Viewer, may not see this page.").waitFor();
   await page.context().close();
   say("a viewer gets no dead button and no rows");
-  const looking = await visit(base, { expected: /40[03]/ });
+  const looking = await visit(base, { expected: /403/ });
   await signIn(looking);
   await looking.getByRole("button", { name: /Signed in as ada/ }).click();
   await looking.getByRole("button", { name: "View as" }).click();
@@ -373,6 +376,7 @@ outcome:
   await signIn(owner);
   await data({ page: owner, project, settled, accessible, say });
   await schedules({ page: owner, settled, accessible, say });
+  await files({ page: owner, project, settled, accessible, say });
   // Some of it is refused, as it should be.
   const author = await visit(link.origin, { expected: /4(?:00|04|09|12|22)|Failed to load/ });
   await signIn(author);

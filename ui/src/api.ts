@@ -1,5 +1,5 @@
 /** Talks to the HTTP API (`/v1`) of the server that also serves these pages. */
-import { keepPreviousData, QueryClient, useMutation, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, useInfiniteQuery, useMutation, useQuery } from "@tanstack/react-query";
 
 /** A refusal or failure, as the server states it (`application/problem+json`). */
 export class Problem extends Error {
@@ -117,6 +117,12 @@ export const client = new QueryClient({
 /** Whether an error says that what was read before is no longer to be seen, or no longer there. */
 export const withdrawn = (error: unknown): boolean => error instanceof Problem && [401, 403, 404].includes(error.status);
 
+/** What tells who is signed in; it is the same whoever they look as. */
+const WHO = ["/v1/session", "/v1/me"];
+
+/** Forgets what was answered to somebody else, and asks nothing: for pages that are made anew. */
+export const drop = () => client.removeQueries({ predicate: (query) => !WHO.includes(String(query.queryKey[0])) });
+
 /** Forgets what was answered to somebody else; what is shown is asked for anew. */
 export const forget = () => void client.resetQueries({ predicate: (query) => query.queryKey[0] !== "/v1/session" });
 
@@ -129,6 +135,23 @@ export function useGet<T>(path: string | null, every?: number) {
     refetchInterval: every,
     placeholderData: keepPreviousData,
   });
+}
+
+/** A long list, as many pieces of it as were asked for; `more` asks for the next one, if there is one. `path` has a `?`. */
+export function usePieces<T>(path: string, every?: number) {
+  const pieces = useInfiniteQuery<Items<T>, Error>({
+    queryKey: [path, "pieces"],
+    queryFn: ({ pageParam, signal }) => call<Items<T>>("GET", pageParam === null ? path : `${path}&cursor=${part(String(pageParam))}`, undefined, signal),
+    initialPageParam: null,
+    getNextPageParam: (last) => last.next,
+    refetchInterval: every,
+    placeholderData: keepPreviousData,
+  });
+  const items = pieces.data?.pages.flatMap((piece) => piece.items);
+  return {
+    data: items && { items }, error: pieces.error, isPending: pieces.isPending, refetch: pieces.refetch, dataUpdatedAt: pieces.dataUpdatedAt,
+    more: pieces.hasNextPage ? () => void pieces.fetchNextPage() : undefined, loading: pieces.isFetchingNextPage,
+  };
 }
 
 /** Does something, then asks anew for what is shown. */
@@ -177,6 +200,8 @@ export interface LogLine { at: string; level: string; text: string }
 export interface Status {
   project: string; simulated: boolean; turn: { turn: number; at: string; complete: boolean } | null; landed: { name: string; rows: number; version: number }[];
   quarantined: number; models: number; blocked: string[]; policies: Policy[]; ring: Stage[];
+  /** What all policies bring together against the holdout of all of them; empty without one. */
+  together?: Lift[];
   attention: { kind: string; text: string; target: string; count?: number; names?: string[] }[]; working: Work | null; next_turn_at: string | null;
 }
 export interface Task { run_id?: string; position: number; kind: string; name: string; status: string; started_at: string; duration_ms: number | null; rows_in: number | null; rows_out: number | null; rows_rejected: number | null; error: string | null; detail?: unknown }
@@ -186,9 +211,15 @@ export interface Asset {
   name: string; kind: string; title?: string | null; description: string | null; tags?: string[]; file?: string | null; columns: Column[]; rows: number | null; version: number | null;
   updated_at: string | null; tests: { name: string; status: string | null; failures?: number }[]; freshness: { newest: string; status: string } | null; upstream: string[]; downstream: string[]; sql: string | null;
 }
+/** How a sync is doing that the server follows. */
+export interface Following {
+  state: "stopped" | "starting" | "following" | "failing" | "waiting" | "paused" | "failed"; since: string | null; run_id: string | null; committed_at: string | null; reached: string | null; behind_s: number | null;
+  rows: number; rows_per_second: number; attempt: number | null; next_at: string | null; reason: string | null; by: string | null; error: string | null;
+  streams: { name: string; reached: string | null; behind_s: number | null; rows: number; error: string | null }[];
+}
 export interface Sync {
   name: string; from: string; to: string | null; file: string; description?: string | null; destinations?: string[]; streams: { stream: string; read: string; write: string; key?: string[]; table: string | null }[];
-  last: Partial<Task> | null; quarantined: number; recent?: Task[]; declared?: unknown;
+  last: Partial<Task> | null; quarantined: number; recent?: Task[]; declared?: unknown; following?: Following | null;
   /** Whether each stream can be compared with its source, and what the last comparison found. */
   compared?: { stream: string; why_not: string | null; last: Task | null }[];
 }

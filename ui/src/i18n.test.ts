@@ -35,7 +35,7 @@ describe("kinds", () => {
     for (const kind of nodes) expect(speaker("zh", kinds).word("asset", kind), kind).not.toBe(kind);
   });
   it("of work, of runs and of their tasks have a word", () => {
-    const runs = ["turn", "sync", "build", "learn", "quarantine", "discard", "quality", "schedule", "tasks", "task", "dashboard", "send", "link", "link plan", "split", "migrate", "compare", "reconcile", "evaluate", "canary", "decide", "act", "outcome", "credit", "attribution", "experiment", "lift"];
+    const runs = ["turn", "sync", "build", "learn", "quarantine", "mend", "discard", "promote", "rollback", "quality", "schedule", "tasks", "task", "dashboard", "send", "link", "link plan", "split", "merge", "merge plan", "migrate", "compare", "reconcile", "evaluate", "canary", "decide", "act", "outcome", "credit", "attribution", "experiment", "lift"];
     for (const kind of runs) expect(speaker("zh").word("kind", kind), kind).not.toBe(kind);
   });
 });

@@ -40,9 +40,10 @@ const newest = <T,>(all: Record<string, T>, work: string, value: T): Record<stri
 /** What is asked anew when the server says that something changed. */
 const CHANGED: Record<string, string[]> = {
   status: ["/v1/status", "/v1/halt"],
-  runs: ["/v1/runs", "/v1/work", "/v1/quality", "/v1/links"],
+  runs: ["/v1/runs", "/v1/work", "/v1/quality", "/v1/links", "/v1/merges"],
   turns: ["/v1/turns"],
-  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/queries", "/v1/column-lineage", "/v1/trust"],
+  syncs: ["/v1/syncs"],
+  assets: ["/v1/assets", "/v1/models", "/v1/plan?", "/v1/environments", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/queries", "/v1/column-lineage", "/v1/trust"],
   dashboards: ["/v1/dashboards"],
   queries: ["/v1/queries"],
   access: ["/v1/access-requests", "/v1/me"],

@@ -16,7 +16,7 @@ import "./style.css";
 import { firstMode, keepMode, tokens, wear, type Mode } from "./theme";
 import { Loading, Trouble } from "./ui/basics";
 import { Icon } from "./ui/icons";
-import { look, useView } from "./view";
+import { leave, useView } from "./view";
 
 // Who is signed in does not need it.
 const Gate = lazy(() => import("./shell/Gate"));
@@ -45,7 +45,7 @@ function Root({ corner }: { corner: React.ReactNode }) {
     return kept && kept.by === whose(mine) && mine.can("administer") ? who(session.data, me.data, kept) : mine;
   }, [session.data, me.data, signed, kept]);
   const over = kept !== null && session.data !== undefined && (!signed || (value !== null && value.view === null));
-  useEffect(() => { if (over) look(null); }, [over]);
+  useEffect(() => { if (over) leave(); }, [over]);
   if (!session.data) return <div className="gate">{session.error ? <Trouble error={session.error} retry={() => void session.refetch()} /> : <Loading />}</div>;
   setCsrf(session.data.csrf);
   if (where.pathname === "/setup" || !session.data.user) return <Suspense fallback={<div className="gate"><Loading /></div>}><Gate session={session.data} setup={where.pathname === "/setup"} corner={corner} /></Suspense>;

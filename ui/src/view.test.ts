@@ -45,6 +45,21 @@ it("a view begins and ends with nothing left of what was answered before, and la
   for (const text of [null, "", "{", "[]", "null", '{"as":"","by":"x","query":true}', '{"as":"anna","by":"x"}', '{"as":1,"by":"x","query":true}']) expect(viewOf(text), String(text)).toBeNull();
 });
 
+it("what pages had asked before is not asked through the eyes of somebody else", async () => {
+  const { QueryObserver } = await import("@tanstack/react-query");
+  const { look } = await import("./view");
+  const users = new QueryObserver(client, { queryKey: ["/v1/users"], queryFn: () => call("GET", "/v1/users") });
+  const stop = users.subscribe(() => {});
+  await vi.waitFor(() => expect(asked).toEqual(["/v1/users"]));
+  client.setQueryData(["/v1/me"], { name: "ada" });
+  look({ as: "anna", by: "shop.ada", query: false });
+  await new Promise((done) => setTimeout(done, 0));
+  expect([asked, client.getQueryData(["/v1/users"])]).toEqual([["/v1/users"], undefined]);
+  expect(client.getQueryData(["/v1/me"]), "who is signed in stays").toEqual({ name: "ada" });
+  stop();
+  look(null);
+});
+
 it("who looks as somebody else can read as they can, and nothing more", () => {
   const me: Me = { name: "ada", role: "owner", permissions: ["view", "query", "operate", "author", "administer"], features: ["sql", "access", "extensions", "tokens"] };
   const session = { project: "shop" } as Session;

@@ -1,6 +1,6 @@
 /** Looking at the project as somebody else would see it: for as long as a tab is open, and by whoever may administer. */
 import { useSyncExternalStore } from "react";
-import { forget, readAs } from "./api";
+import { drop, forget, readAs } from "./api";
 import { forgetHeard } from "./live";
 
 export interface View {
@@ -27,12 +27,28 @@ export function viewOf(text: string | null): View | null {
 let view: View | null = typeof sessionStorage === "undefined" ? null : viewOf(sessionStorage.getItem(KEPT));
 const listeners = new Set<() => void>();
 
-/** Begins a view, puts another in its place, or ends it. Nothing stays of what was answered before. */
-export function look(next: View | null) {
+function keep(next: View | null) {
   view = next;
   if (next) sessionStorage.setItem(KEPT, JSON.stringify(next));
   else sessionStorage.removeItem(KEPT);
   readAs(next?.as ?? null);
+}
+
+/**
+ * Begins a view, puts another in its place, or ends it. Nothing stays of what was answered before, and nothing of it is
+ * asked for anew: the pages are made anew for whoever looks now, and what they ask is theirs. What the former pages had
+ * asked, such as who there is to look as, is not read through the eyes of somebody else.
+ */
+export function look(next: View | null) {
+  keep(next);
+  drop();
+  forgetHeard();
+  for (const listener of listeners) listener();
+}
+
+/** Ends a view that whoever is signed in did not begin: the pages that are shown are theirs already. */
+export function leave() {
+  keep(null);
   forget();
   forgetHeard();
   for (const listener of listeners) listener();

@@ -101,7 +101,7 @@ fn contestants() -> Vec<(&'static str, &'static str, Value, bool)> {
 }
 
 fn row(name: &str, found: Evaluation, seconds: f64) -> String {
-    let Evaluation { new, all } = found;
+    let Evaluation { new, all, .. } = found;
     format!(
         "{name}\t{:.4}\t{:.4}\t{:.4}\t{:.4}\t{seconds:.2}",
         new.ndcg, new.recall, all.ndcg, all.recall

@@ -8,6 +8,7 @@
 //! from the errors the same algorithm made on its own past (split-conformal over rolling origins)
 //! and, when the series is too short for that, from the model's own variance.
 
+pub mod adaptive;
 pub mod aggregate;
 pub mod auto;
 pub mod backtest;

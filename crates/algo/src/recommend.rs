@@ -15,10 +15,12 @@
 
 pub mod blend;
 pub mod bpr;
+pub mod choose;
 pub mod codec;
 pub mod ease;
 pub mod embeddings;
 pub mod evaluate;
+pub mod filter;
 pub mod gf_cf;
 pub mod history;
 mod holders;
@@ -31,6 +33,7 @@ pub mod popularity;
 pub mod rank;
 pub mod repeat;
 pub mod rp3beta;
+pub mod rules;
 pub mod seeds;
 pub mod serve;
 pub mod sessions;

@@ -4,6 +4,7 @@
 //! zero base gives `None` and a note, never a made-up number.
 
 pub mod calibration;
+pub mod clustered;
 pub mod cuped;
 pub mod guardrail;
 pub mod lift;
@@ -13,6 +14,7 @@ pub mod normal;
 pub mod power;
 pub mod proportion;
 pub mod quantile;
+pub mod ratio;
 pub mod sequence;
 pub mod srm;
 pub mod student;

@@ -17,11 +17,13 @@ pub mod task;
 mod clock;
 mod error;
 mod gather;
+mod quota;
 mod rng;
 mod secret;
 
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use gather::{Gather, GatherLimits};
+pub use quota::{QuotaExceeded, QuotaKind};
 pub use rng::Rng;
 pub use secret::Secret;

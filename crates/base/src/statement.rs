@@ -39,6 +39,19 @@ pub fn bare_mysql(sql: &str) -> &str {
     loose(sql, Words::Mysql)
 }
 
+/// The statements of a script, parted by `;`; what is nothing but comments is none.
+#[must_use]
+pub fn all(sql: &str) -> Vec<&str> {
+    let (mut begin, mut found) = (0, Vec::new());
+    for (end, _) in signs(sql, Words::Standard).filter(|(_, sign)| *sign == ';') {
+        found.extend(sql.get(begin..end));
+        begin = end + 1;
+    }
+    found.extend(sql.get(begin..));
+    found.retain(|one| signs(one, Words::Standard).any(|(_, sign)| !sign.is_whitespace()));
+    found.into_iter().map(str::trim).collect()
+}
+
 fn loose(sql: &str, words: Words) -> &str {
     let sql = sql.trim();
     first(sql, words).unwrap_or(sql).trim_end_matches(';').trim_end()
@@ -142,6 +155,13 @@ fn comment(text: &str, words: Words) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_is_its_statements() {
+        let script = "select ';' as \"a;b\" ; -- one; two\n;/* three; */ select e'\\';'; \n";
+        assert_eq!(all(script), ["select ';' as \"a;b\"", "/* three; */ select e'\\';'"]);
+        assert_eq!(all(" ; ;; -- nothing"), [""; 0]);
+    }
 
     #[test]
     fn the_sign_of_the_end_and_comments_after_it_are_left_out() {

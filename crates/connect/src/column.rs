@@ -93,6 +93,25 @@ impl ColumnType {
         }
     }
 
+    /// The type whose values an Arrow type holds; none if there is no such type here.
+    #[must_use]
+    pub fn of(arrow: &DataType) -> Option<Self> {
+        Some(match arrow {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Int64 | DataType::UInt32 => Self::Int64,
+            DataType::Int32 | DataType::Int16 | DataType::Int8 => Self::Int32,
+            DataType::Float64 | DataType::Float32 => Self::Float64,
+            DataType::Boolean => Self::Bool,
+            DataType::Date32 => Self::Date,
+            DataType::Timestamp(..) => Self::Timestamp,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Self::Binary,
+            DataType::Decimal128(precision, scale) => {
+                Self::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
+            }
+            _ => return None,
+        })
+    }
+
     /// Why a field of a JSON object with this value would set its row aside if it were landed in a column of this type, as
     /// a code and a sentence without the value; nothing if it lands.
     #[must_use]

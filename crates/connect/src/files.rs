@@ -107,6 +107,12 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
 
     /// Opens a file, at its start or where an earlier read ended.
     fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>>;
+
+    /// What stood under each name in a row of the file whose text was kept; none where it was kept otherwise.
+    fn apart(&self, file: &VisibleFile, raw: &str) -> Result<Option<Vec<(String, String)>>> {
+        let _ = (file, raw);
+        Ok(None)
+    }
 }
 
 /// A folder of files of one format.
@@ -144,6 +150,27 @@ impl<F: Format> Source for Files<F> {
     async fn is_as_read(&self, request: &ReadRequest) -> Result<bool> {
         let read = self.start(request)?;
         task::compute(move || read.is_as_read()).await
+    }
+
+    async fn apart(
+        &self,
+        request: &ReadRequest,
+        file: &str,
+        raw: &str,
+    ) -> Result<Option<Vec<(String, String)>>> {
+        let stream: F::Stream = settings("stream", request.stream.clone())?;
+        let format = F::new(stream, request)?;
+        let (root, now) = (self.root.clone(), request.now);
+        let (file, raw) = (file.to_owned(), raw.to_owned());
+        task::compute(move || {
+            let FileSettings { path, dated, .. } = format.settings();
+            let found = listing::list(&root, &path, dated.as_deref(), now)?.files;
+            match found.iter().find(|one| one.name == file) {
+                Some(found) => format.apart(found, &raw),
+                None => Ok(None),
+            }
+        })
+        .await
     }
 
     async fn discover(&self) -> Result<Vec<StreamInfo>> {

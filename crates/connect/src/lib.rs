@@ -63,7 +63,8 @@ pub use journal::newest::{
 };
 pub use journal::topics::JournalTopics;
 pub use mapping::{
-    Evaluate, Keep, MappedColumn, Mapping, MappingConfig, TypedMask, check_clean, check_mask, judge,
+    Evaluate, Keep, KeptValue, MappedColumn, Mapping, MappingConfig, ROW_MASKED, TypedMask,
+    check_clean, check_mask, judge,
 };
 pub use objects::{Credentials, FilePlace};
 pub use output::replace_file;

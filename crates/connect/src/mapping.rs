@@ -34,6 +34,7 @@ pub use detect::{Detected, detect, detect_columns, detect_stream};
 pub use form::{Parameter, ParameterKind, Resolve};
 pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, TypedMask, check_mask};
 pub use normalise::{NORMALISERS, NormaliserEntry, check_clean};
+pub use rejected::{KeptValue, ROW_MASKED};
 
 use crate::column::{ColumnType, DeclaredColumn};
 use mask::Mask;

@@ -266,6 +266,21 @@ pub trait Source: Send + Sync {
         Ok(true)
     }
 
+    /// Takes a row that was set aside, and of which the text is kept as it stood in its file, apart: what stood under each
+    /// name, in the order of the file. None where rows are kept as JSON objects, or if nothing tells any more.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn apart(
+        &self,
+        request: &ReadRequest,
+        file: &str,
+        raw: &str,
+    ) -> Result<Option<Vec<(String, String)>>> {
+        let _ = (request, file, raw);
+        Ok(None)
+    }
+
     /// How far the position of each stream of `request` is behind the system; none where the system
     /// cannot tell. A stream without position stands before everything if the system counts that.
     ///

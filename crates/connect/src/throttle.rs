@@ -198,6 +198,15 @@ impl Source for Throttled {
         self.source.is_as_read(request).await
     }
 
+    async fn apart(
+        &self,
+        request: &ReadRequest,
+        file: &str,
+        raw: &str,
+    ) -> Result<Option<Vec<(String, String)>>> {
+        self.source.apart(request, file, raw).await
+    }
+
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
         self.source.lag(request).await
     }

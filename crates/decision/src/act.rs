@@ -1,6 +1,6 @@
 //! Acting: what the outbox holds leaves, once per idempotency key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_connect::action::{ACTIONS, Action, ActionContext, Delivery, Outcome};
@@ -106,7 +106,9 @@ async fn empty(
     stops: &(dyn Fn() -> bool + Sync),
     acted: &mut Acted,
 ) -> Result<()> {
-    let mut due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
+    // What waits for a policy to go on is not even read: it would take the place of what can leave.
+    let waiting = waiting(ctx)?;
+    let mut due = ctx.store.due_but(ctx.now, DELIVERIES_MAX, &waiting)?;
     if due.is_empty() && !ctx.store.sending()? {
         return Ok(());
     }
@@ -115,7 +117,7 @@ async fn empty(
     acted.uncertain = taken.uncertain;
     if taken.again > 0 || taken.uncertain > 0 {
         tracing::warn!(again = taken.again, uncertain = taken.uncertain, "deliveries were cut off");
-        due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
+        due = ctx.store.due_but(ctx.now, DELIVERIES_MAX, &waiting)?;
     }
     let mut by_policy: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
     let mut waits: BTreeMap<String, bool> = BTreeMap::new();
@@ -357,6 +359,19 @@ struct Rules {
     guarantee: Guarantee,
     /// The wait before the second attempt, in microseconds; it doubles with each further one.
     backoff_us: i64,
+}
+
+/// The policies with something due that are declared and stopped.
+fn waiting(ctx: &Context<'_>) -> Result<Vec<String>> {
+    let ways = ctx.store.due_ways(ctx.now)?;
+    let policies: BTreeSet<String> = ways.into_iter().map(|(policy, _)| policy).collect();
+    let mut waiting = Vec::new();
+    for policy in policies {
+        if ctx.project.policies.contains_key(&policy) && stopped(ctx, &policy)? {
+            waiting.push(policy);
+        }
+    }
+    Ok(waiting)
 }
 
 /// Whether a policy is paused by itself: its deliveries wait.

@@ -41,6 +41,8 @@ const WHAT: &str = "attribution of policies";
 /// A decision that may get credit.
 struct Touch {
     at: i64,
+    /// When it could leave: later than it was decided where a person had to approve it.
+    since: i64,
     decision: String,
     policy: String,
     action: String,
@@ -142,10 +144,11 @@ fn credited<'t>(
 ) -> Vec<(&'t Touch, Shares)> {
     let of_unit = touches.get(&event.unit).map_or(&[][..], Vec::as_slice);
     let counted = of_unit.iter().filter(|touch| {
-        counts(touch.at, event.at, outcome.window.micros) && among.contains(&touch.policy.as_str())
+        counts(touch.since, event.at, outcome.window.micros)
+            && among.contains(&touch.policy.as_str())
     });
     let counted: Vec<&Touch> = counted.collect();
-    let moments: Vec<i64> = counted.iter().map(|touch| touch.at).collect();
+    let moments: Vec<i64> = counted.iter().map(|touch| touch.since).collect();
     counted.into_iter().zip(shares(&moments, attribution)).collect()
 }
 
@@ -183,7 +186,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
 }
 
-/// The decisions in treatment that a new success may be credited to, by unit, oldest first.
+/// The decisions in treatment that a new success may be credited to, by unit, what left first before what left later.
 async fn touches(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome, &Attribution)],
@@ -206,12 +209,22 @@ async fn touches(
          order by d.decided_at, d.decision_id"
     );
     let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    let approved = ctx.store.approval_moments()?;
     let rows = frame.ids("unit_id")?.into_iter().zip(frame.moments("decided_at")?);
     let rows = rows.zip(frame.ids("decision_id")?).zip(frame.ids("policy")?);
     let rows = rows.zip(frame.ids("action")?);
     let mut touches: HashMap<String, Vec<Touch>> = HashMap::new();
     for ((((unit, at), decision), policy), action) in rows {
-        touches.entry(unit).or_default().push(Touch { at, decision, policy, action });
+        // What waits for a person has touched nobody yet.
+        let since = match approved.get(&decision) {
+            None => at,
+            Some(Some(approved)) => at.max(approved.micros()),
+            Some(None) => continue,
+        };
+        touches.entry(unit).or_default().push(Touch { at, since, decision, policy, action });
+    }
+    for of_unit in touches.values_mut() {
+        of_unit.sort_by(|a, b| (a.since, &a.decision).cmp(&(b.since, &b.decision)));
     }
     Ok(touches)
 }

@@ -9,7 +9,7 @@ pub(crate) mod reorder;
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Result, Rng, digest};
+use flywheel_base::{Error, Result, Rng, digest};
 use flywheel_project::resource::policy::{Choose, Policy};
 use serde_json::{Map, Value};
 
@@ -17,6 +17,7 @@ use crate::conclude::concluded;
 use crate::context::Context;
 use crate::decide::Unit;
 use crate::feedback::FreshList;
+use crate::limit::shelf::Shelf;
 
 /// What was chosen for one unit, before it is known whether the unit is in the holdout.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +89,7 @@ impl Chooser {
     pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Result<Option<Choice>> {
         match self {
             Self::Candidates(candidates) => Ok(candidates.choose(rng)),
-            Self::Recommend(lists) => Ok(lists.choose(unit, rng)),
+            Self::Recommend(lists) => Ok(lists.choose(unit, None, rng)),
             Self::Reorder(proposals) => proposals.choose(unit),
             Self::Bandit(draws) => draws.choose(unit, rng).map(Some),
             Self::Experiment(assignment) => Ok(assignment.choose(unit)),
@@ -104,9 +105,42 @@ impl Chooser {
         rng: &mut Rng,
     ) -> Result<Option<Choice>> {
         match (self, fresh) {
-            (Self::Recommend(lists), Some(fresh)) => Ok(lists.choose_of(fresh, rng)),
+            (Self::Recommend(lists), Some(fresh)) => Ok(lists.choose_of(fresh, None, rng)),
             _ => self.choose(unit, rng),
         }
+    }
+
+    /// As [`Chooser::choose_now`], among what is left; none also if nothing is. The probabilities are those of a draw among
+    /// just these candidates.
+    pub(crate) fn choose_left(
+        &self,
+        unit: &Unit,
+        fresh: Option<&FreshList>,
+        shelf: &Shelf,
+        rng: &mut Rng,
+    ) -> Result<Option<Choice>> {
+        match (self, fresh) {
+            (Self::Candidates(candidates), _) => candidates.choose_left(shelf, rng),
+            (Self::Bandit(draws), _) => draws.choose_left(unit, shelf, rng),
+            (Self::Recommend(lists), Some(fresh)) => Ok(lists.choose_of(fresh, Some(shelf), rng)),
+            (Self::Recommend(lists), None) => Ok(lists.choose(unit, Some(shelf), rng)),
+            (Self::Reorder(_) | Self::Experiment(_), _) => {
+                Err(Error::internal("a way to choose that cannot offer something else has a stock"))
+            }
+        }
+    }
+
+    /// The places of units in the order in which they choose among what is left: those with the best scores first, where
+    /// there are scores, or else as they come.
+    pub(crate) fn best_first(&self, units: &[Unit], shelf: &Shelf) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..units.len()).collect();
+        if let Self::Recommend(lists) = self {
+            let score = |unit: &Unit| lists.score(unit, shelf).unwrap_or(f64::NEG_INFINITY);
+            let scores: Vec<f64> = units.iter().map(score).collect();
+            let of = |place: &usize| scores.get(*place).copied().unwrap_or(f64::NEG_INFINITY);
+            places.sort_by(|a, b| of(b).total_cmp(&of(a)));
+        }
+        places
     }
 
     /// Whether the turn's budget covers the choice after what was `spent`.

@@ -162,6 +162,14 @@ fn doubts(experiment: &Experiment, keep: &str, rows: &[ExperimentRow]) -> Vec<St
         doubts.push(format!("variant \"{keep}\" breaches the guardrail \"{}\"", row.metric));
     }
     let is_control = experiment.control() == Some(keep);
+    for row in rows.iter().filter(|row| row.standing == "biased") {
+        if is_control || row.variant == keep {
+            doubts.push(format!(
+                "\"{}\" and \"{}\" differed before anything was decided ({})",
+                row.variant, row.control, row.metric
+            ));
+        }
+    }
     let compared = rows.iter().filter(|row| row.metric == "outcome");
     for row in compared.filter(|row| is_control || row.variant == keep) {
         let sides = format!("\"{}\" beside \"{}\"", row.variant, row.control);
@@ -200,6 +208,7 @@ mod tests {
             policy: "p".into(),
             split: "s".into(),
             metric: "outcome".into(),
+            kind: Some("share".into()),
             variant: variant.into(),
             control: "a".into(),
             units: 10,
@@ -211,6 +220,8 @@ mod tests {
             upper: between.map(|(_, upper)| upper),
             variance_saved: None,
             split_p: None,
+            several: None,
+            p_value: None,
             standing: standing.into(),
         }
     }

@@ -209,16 +209,27 @@ impl Bars {
         Ok(ids.iter().enumerate().map(barred).collect())
     }
 
-    /// Notes that a unit is decided for once more; whether that was allowed.
-    pub(crate) fn contact(&mut self, unit: &str) -> bool {
-        if self.contacts_left(unit) == Some(0) {
-            return false;
+    /// Whether a unit may be decided for once more, after what was counted since all were asked for.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Blocked`] if it was decided for too recently, or as often as is allowed.
+    pub(crate) fn once_more(&self, name: &str, policy: &Policy, unit: &str) -> Result<()> {
+        if policy.caps.per_unit_every.is_some() && self.recent.contains(unit) {
+            return Err(Barred::Recent.refusal(name, unit));
         }
+        if self.contacts_left(unit) == Some(0) {
+            return Err(Barred::Contact.refusal(name, unit));
+        }
+        Ok(())
+    }
+
+    /// Notes that a unit was decided for once more.
+    pub(crate) fn count(&mut self, unit: &str) {
+        self.recent.insert(unit.to_owned());
         if let Some((_, counts)) = &mut self.contacts {
             let count = counts.entry(unit.to_owned()).or_default();
             *count = count.saturating_add(1);
         }
-        true
     }
 
     /// How often a unit may still be decided for; none without a limit.

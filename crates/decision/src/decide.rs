@@ -18,6 +18,8 @@ use crate::constraint::{Asked, Barred, Bars, Names, held_by_all, quiet_until};
 use crate::context::{Context, Pending, due_after, location};
 use crate::feedback::FreshList;
 use crate::frame::Frame;
+use crate::limit::purse::cost_of;
+use crate::limit::{self, Limits};
 use crate::outcome::literal;
 use crate::table::{DecisionRow, SuppressedRow, SystemTable};
 use crate::verify::policy_text;
@@ -170,14 +172,15 @@ struct Open<'a> {
 /// each moment.
 ///
 /// The limit `caps.per_unit_every`, consent and the contacts of all policies hold as in a turn; `caps.per_turn` counts
-/// decisions of turns only.
+/// decisions of turns only. Budget and stock are those of the moment, each question after those before it.
 ///
 /// # Errors
 /// Per question: [`flywheel_base::ErrorKind::NotFound`] for an unknown policy and for a unit that its audience does
 /// not hold, [`flywheel_base::ErrorKind::Blocked`] if it is paused, if the unit was decided for too recently, or if
 /// there is nothing to choose; else those of [`decide`].
 /// # Cost
-/// At most three queries and a choice per policy, and one commit to lake and metadata each for all of them.
+/// At most three queries and a choice per policy, two more for a budget and a stock each, and one commit to lake and
+/// metadata each for all of them.
 pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Result<DecisionRow>> {
     let mut of_policy: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, question) in questions.iter().enumerate() {
@@ -335,7 +338,7 @@ async fn decide_now(
     let (mut units, mut of_units) = (Vec::new(), Vec::new());
     for Open { id, question } in open {
         let unit = question.unit.as_str();
-        match eligible_now(name, policy, unit, held.get(unit), &mut bars) {
+        match eligible_now(name, unit, held.get(unit)) {
             Ok(columns) => {
                 units.push(Unit { id: unit.to_owned(), columns });
                 of_units.push((id.clone(), question.fresh.as_ref()));
@@ -348,21 +351,50 @@ async fn decide_now(
     }
     let chooser = Chooser::load(ctx, name, policy, &units).await?;
     let version = policy_version(ctx, policy)?;
+    let mut limits = Box::pin(Limits::open(ctx, name, policy, made)).await?;
+    let draw = Draw::of(ctx, name, policy, &version);
     for (unit, (id, fresh)) in units.iter().zip(of_units) {
-        let seed = seed_of(name, ctx.now, &unit.id);
-        let made = chooser.choose_now(unit, fresh, &mut Rng::new(seed)).and_then(|choice| {
-            let choice = choice.filter(|choice| chooser.affords(choice, &mut 0.0));
-            let choice = choice.ok_or_else(|| {
-                Error::blocked(format!(
-                    "policy \"{name}\" has nothing for the unit \"{}\"",
-                    unit.id
-                ))
-            })?;
-            Draw::of(ctx, name, policy, &version).row(unit, choice, seed, id.clone())
-        });
+        let made = bars
+            .once_more(name, policy, &unit.id)
+            .and_then(|()| one_now(&draw, &chooser, &limits, (unit, id.as_str(), fresh)));
+        // Whoever is refused, as by a budget, has used up nothing.
+        if let Ok(row) = &made {
+            limits.give(row);
+            bars.count(&unit.id);
+        }
         decided.push((id, made));
     }
     Ok(decided)
+}
+
+/// Decides for one unit that may be decided for.
+fn one_now(
+    draw: &Draw<'_>,
+    chooser: &Chooser,
+    limits: &Limits,
+    (unit, id, fresh): (&Unit, &str, Option<&FreshList>),
+) -> Result<DecisionRow> {
+    let (name, policy) = (draw.name, draw.policy);
+    if !limits.affords(name, policy, unit)? {
+        return Err(limit::spent(name, &unit.id));
+    }
+    let seed = seed_of(name, draw.at, &unit.id);
+    let nothing =
+        || Error::blocked(format!("policy \"{name}\" has nothing for the unit \"{}\"", unit.id));
+    let choice = match limits.shelf() {
+        Some(shelf) => match chooser.choose_left(unit, fresh, shelf, &mut Rng::new(seed))? {
+            Some(choice) => choice,
+            None if chooser.choose_now(unit, fresh, &mut Rng::new(seed))?.is_some() => {
+                return Err(limit::used_up(name, &unit.id));
+            }
+            None => return Err(nothing()),
+        },
+        None => {
+            let choice = chooser.choose_now(unit, fresh, &mut Rng::new(seed))?;
+            choice.filter(|choice| chooser.affords(choice, &mut 0.0)).ok_or_else(nothing)?
+        }
+    };
+    draw.row(unit, choice, seed, id.to_owned())
 }
 
 /// A row of an audience: its columns, and what stands against deciding for its unit.
@@ -371,14 +403,8 @@ struct Held {
     barred: Option<Barred>,
 }
 
-/// The columns of a unit that may be decided for now; it may not again, as far as there is such a cap.
-fn eligible_now(
-    name: &str,
-    policy: &Policy,
-    unit: &str,
-    held: Option<&Vec<Held>>,
-    bars: &mut Bars,
-) -> Result<Map<String, Value>> {
+/// The columns of a unit that nothing stood against deciding for when it was asked for.
+fn eligible_now(name: &str, unit: &str, held: Option<&Vec<Held>>) -> Result<Map<String, Value>> {
     let what = audience_of(name);
     let held = match held.map(Vec::as_slice).unwrap_or_default() {
         [held] => held,
@@ -394,13 +420,6 @@ fn eligible_now(
     };
     if let Some(barred) = held.barred {
         return Err(barred.refusal(name, unit));
-    }
-    let new = bars.recent.insert(unit.to_owned());
-    if policy.caps.per_unit_every.is_some() && !new {
-        return Err(Barred::Recent.refusal(name, unit));
-    }
-    if !bars.contact(unit) {
-        return Err(Barred::Contact.refusal(name, unit));
     }
     Ok(held.columns.clone())
 }
@@ -474,8 +493,10 @@ pub(crate) struct Planned {
     pub(crate) barred: BTreeMap<Barred, usize>,
     /// Units for which there is nothing to choose.
     pub(crate) nothing: usize,
-    /// Units whose choice the budget does not cover.
+    /// Units that the budget does not cover.
     pub(crate) budget: usize,
+    /// Units for which nothing is left of what could be chosen.
+    pub(crate) stock: usize,
     /// Units beyond `caps.per_turn`.
     pub(crate) beyond: usize,
 }
@@ -486,8 +507,12 @@ impl Planned {
         let barred = Barred::ALL
             .into_iter()
             .map(|reason| (reason.name(), self.barred.get(&reason).copied().unwrap_or_default()));
-        let others =
-            [("per_turn", self.beyond), ("budget", self.budget), ("nothing", self.nothing)];
+        let others = [
+            ("per_turn", self.beyond),
+            ("budget", self.budget),
+            ("stock", self.stock),
+            ("nothing", self.nothing),
+        ];
         barred.chain(others).filter(|(_, units)| *units > 0).collect()
     }
 }
@@ -541,9 +566,15 @@ impl<'w> Audience<'w> {
             }
             _ => None,
         };
-        // No more is read and chosen than the cap lets through, give or take a part.
-        let at_once =
-            policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
+        let mut limits = Box::pin(Limits::open(ctx, name, policy, &[])).await?;
+        // No more is read and chosen than the cap lets through, give or take a part; but what there is goes to the best
+        // of all.
+        let at_once = match limits.shelf() {
+            Some(_) => eligible.len().max(1),
+            None => {
+                policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1)
+            }
+        };
         for part in eligible.chunks(at_once) {
             let mut units = units_of(&self.frame, part)?;
             if let Some(classes) = &classes {
@@ -551,33 +582,54 @@ impl<'w> Audience<'w> {
             }
             let units = &units;
             let chooser = Chooser::load(ctx, name, policy, units).await?;
-            let choices = units
-                .par_iter()
-                .map(|unit| {
-                    let seed = seed_of(name, ctx.now, &unit.id);
-                    Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            for (unit, (choice, seed)) in units.iter().zip(choices) {
+            let draw_of = |unit: &Unit| {
+                let seed = seed_of(name, ctx.now, &unit.id);
+                chooser.choose(unit, &mut Rng::new(seed))
+            };
+            // Where what is left depends on who chose before, one chooses after the other.
+            let (order, mut drawn) = match limits.shelf() {
+                Some(shelf) => (chooser.best_first(units, shelf), Vec::new()),
+                None => {
+                    let drawn = units.par_iter().map(draw_of).collect::<Result<Vec<_>>>()?;
+                    ((0..units.len()).collect(), drawn)
+                }
+            };
+            for place in order {
                 if planned.rows.len() >= most {
                     break;
                 }
+                let Some(unit) = units.get(place) else { continue };
+                let seed = seed_of(name, ctx.now, &unit.id);
+                let choice = match limits.shelf() {
+                    Some(shelf) => {
+                        let left = chooser.choose_left(unit, None, shelf, &mut Rng::new(seed))?;
+                        if left.is_none() && draw_of(unit)?.is_some() {
+                            planned.stock += 1;
+                            continue;
+                        }
+                        left
+                    }
+                    None => drawn.get_mut(place).and_then(Option::take),
+                };
                 let Some(choice) = choice else {
                     planned.nothing += 1;
                     continue;
                 };
-                if !chooser.affords(&choice, &mut spent) {
+                let covered = limits.affords(name, policy, unit)?;
+                if !covered || !chooser.affords(&choice, &mut spent) {
                     planned.budget += 1;
                     continue;
                 }
                 let id = decision_id(ctx, name, &unit.id);
-                planned.rows.push(draw.row(unit, choice, seed, id)?);
+                let row = draw.row(unit, choice, seed, id)?;
+                limits.give(&row);
+                planned.rows.push(row);
             }
             if planned.rows.len() >= most {
                 break;
             }
         }
-        let settled = planned.rows.len() + planned.nothing + planned.budget;
+        let settled = planned.rows.len() + planned.nothing + planned.budget + planned.stock;
         planned.beyond = eligible.len().saturating_sub(settled);
         planned.rows.sort_by(|a, b| a.unit_id.cmp(&b.unit_id));
         Ok(planned)
@@ -774,6 +826,10 @@ impl Draw<'_> {
         let payload = (!held && policy.action.is_some())
             .then(|| payload(name, policy, unit, &choice, &id))
             .transpose()?;
+        let cost = match &policy.budget {
+            Some(budget) if !held => Some(cost_of(name, budget, unit)?),
+            _ => None,
+        };
         Ok(DecisionRow {
             decision_id: id,
             turn: self.turn,
@@ -795,13 +851,14 @@ impl Draw<'_> {
             features,
             seed: seed_text(seed),
             global_holdout,
+            cost,
             payload: payload.map(|payload| payload.to_string()),
         })
     }
 }
 
 /// The global holdout as a decision keeps it, so that its arm can be drawn again.
-fn global_text(global: &GlobalHoldout) -> Result<String> {
+pub(crate) fn global_text(global: &GlobalHoldout) -> Result<String> {
     serde_json::to_string(global)
         .map_err(|e| Error::internal("the holdout of all policies is no JSON").caused_by(e))
 }

@@ -4,6 +4,9 @@
 //! those of lift are; a unit has one variant and is the cluster. Intervals stay valid however often one looks, for all
 //! variants together. What is measured is the effect of being assigned, whether the action was delivered or not.
 
+mod before;
+mod declared;
+mod persons;
 pub mod plan;
 
 use std::collections::BTreeMap;
@@ -13,11 +16,15 @@ use flywheel_algo::stats::guardrail::{self, Guardrail, Standing};
 use flywheel_algo::stats::lift::Arm;
 use flywheel_algo::stats::{Interval, sequence, srm};
 use flywheel_base::{Error, Result, statement, suggest};
-use flywheel_project::resource::policy::{Better, Choose, Experiment, Outcome, Policy};
+use flywheel_project::resource::policy::{
+    Better, Choose, Experiment, MultipleExposure, Outcome, Policy,
+};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
+use self::declared::Figure;
+use self::persons::{Got, Persons};
 use crate::choose::experiment::split_of;
 use crate::conclude::concluded;
 use crate::context::{Context, location};
@@ -25,12 +32,14 @@ use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::sums::{Sum, share_now, shares_of};
 use crate::lift::{Found, closed_until, sums_of};
 use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal};
-use crate::table::{ExperimentRow, SystemTable};
+use crate::table::{ExperimentRow, OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
 const APP: &str = "experiment";
 /// The error of all comparisons of an experiment together.
 const ERROR: f64 = 0.05;
+/// The share of units with more than one variant from which on people are warned.
+const SEVERAL_MAX: f64 = 0.01;
 
 /// What is known of one unit.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +50,39 @@ struct Unit {
     value: f64,
     /// Sums of the guardrails, in their order.
     guarded: Vec<f64>,
+    /// What the declared metrics are made of, in their order.
+    declared: Vec<Figure>,
+    /// Its covariate, from the pre-period.
     before: f64,
+    /// When it was first decided for in the split, in microseconds since the epoch (UTC).
+    first: Option<i64>,
+    /// When in any split of the same salt.
+    since: Option<i64>,
+    /// Whether it had an outcome in a window before that, and what its outcomes were worth.
+    hit_before: bool,
+    value_before: f64,
+}
+
+/// The units of an experiment, and what is to be said of them.
+struct Seen {
+    /// Those that are compared.
+    units: BTreeMap<String, Unit>,
+    /// Whether outcomes have values.
+    with_value: bool,
+    /// Whether anything is known of the time before the first decision.
+    with_before: bool,
+    /// How many units each variant has, before any are left out.
+    counts: Vec<u64>,
+    /// How many units got more than one variant.
+    several: usize,
+}
+
+/// How a variant stands beside the control by one metric.
+struct Line {
+    rate: Option<f64>,
+    control_rate: Option<f64>,
+    compared: Compared,
+    p_value: Option<f64>,
 }
 
 /// One variant by one metric.
@@ -123,53 +164,123 @@ async fn rows_of(
     outcome: &Outcome,
     sums: &[Sum<'_>],
 ) -> Result<Vec<ExperimentRow>> {
-    let (units, with_value) = units(ctx, name, experiment, outcome, sums).await?;
+    let seen = Box::pin(seen(ctx, name, experiment, outcome, sums)).await?;
     let variants = &experiment.variants;
     let control = variants
         .iter()
         .position(|variant| Some(variant.name.as_str()) == experiment.control())
         .ok_or_else(|| Error::internal(format!("experiment \"{name}\" has no control")))?;
-    let mut counts = vec![0_u64; variants.len()];
-    for unit in units.values() {
-        if let Some(count) = counts.get_mut(unit.variant) {
-            *count += 1;
-        }
-    }
     let weights: Vec<f64> = variants.iter().map(|variant| variant.weight).collect();
-    let mismatch = (counts.iter().sum::<u64>() > 0)
-        .then(|| srm::mismatch(&counts, &weights))
+    let mismatch = (seen.counts.iter().sum::<u64>() > 0)
+        .then(|| srm::mismatch(&seen.counts, &weights))
         .transpose()
         .map_err(|error| error.context(format!("experiment \"{name}\"")))?;
-    let options = options(variants.len());
+    let broken = mismatch.as_ref().is_some_and(|mismatch| mismatch.alarm);
+    let options = options(comparisons(experiment));
+    // A guardrail is not one of those that share the error: asked more strictly, it would let harm through.
+    let guarding = self::options(variants.len().saturating_sub(1));
+    let count = |at: usize| {
+        let units = seen.units.values().filter(|unit| unit.variant == at).count();
+        i64::try_from(units).unwrap_or(i64::MAX)
+    };
+    let counts: Vec<i64> = (0..variants.len()).map(count).collect();
+    let count = |at: usize| counts.get(at).copied().unwrap_or_default();
+    let row = |metric: &str, kind: &str, at: usize, line: &Line| ExperimentRow {
+        turn: ctx.turn,
+        at: ctx.now,
+        policy: name.to_owned(),
+        split: split_of(name, experiment),
+        metric: metric.to_owned(),
+        kind: Some(kind.to_owned()),
+        variant: variants.get(at).map(|variant| variant.name.clone()).unwrap_or_default(),
+        control: experiment.control().unwrap_or_default().to_owned(),
+        units: count(at),
+        control_units: count(control),
+        rate: line.rate,
+        control_rate: line.control_rate,
+        difference: line.compared.interval.map(|interval| interval.estimate),
+        lower: line.compared.interval.map(|interval| interval.low),
+        upper: line.compared.interval.map(|interval| interval.high),
+        variance_saved: line.compared.variance_saved,
+        split_p: mismatch.as_ref().map(|mismatch| mismatch.p_value),
+        several: Some(i64::try_from(seen.several).unwrap_or(i64::MAX)),
+        p_value: line.p_value,
+        standing: line.compared.standing.to_owned(),
+    };
+    let others: Vec<usize> = (0..variants.len()).filter(|at| *at != control).collect();
     let mut rows = Vec::new();
-    for metric in metrics(experiment, with_value) {
-        let sides = sides(&units, variants.len(), &metric)?;
+    for metric in metrics(experiment, seen.with_value) {
+        let sides = sides(&seen.units, variants.len(), &metric)?;
         let Some(held) = sides.get(control).copied() else { continue };
-        let compared = variants.iter().zip(&sides).enumerate().filter(|(at, _)| *at != control);
-        for (_, (variant, side)) in compared {
-            let compared = compare(experiment, &metric, side, &held, &options, mismatch.as_ref())?;
-            rows.push(ExperimentRow {
-                turn: ctx.turn,
-                at: ctx.now,
-                policy: name.to_owned(),
-                split: split_of(name, experiment),
-                metric: metric.name.clone(),
-                variant: variant.name.clone(),
-                control: experiment.control().unwrap_or_default().to_owned(),
-                units: i64::try_from(side.arm.units()).unwrap_or(i64::MAX),
-                control_units: i64::try_from(held.arm.units()).unwrap_or(i64::MAX),
-                rate: side.arm.rate(),
-                control_rate: held.arm.rate(),
-                difference: compared.interval.map(|interval| interval.estimate),
-                lower: compared.interval.map(|interval| interval.low),
-                upper: compared.interval.map(|interval| interval.high),
-                variance_saved: compared.variance_saved,
-                split_p: mismatch.as_ref().map(|mismatch| mismatch.p_value),
-                standing: compared.standing.to_owned(),
-            });
+        let (kind, options) = match metric.of {
+            Of::Outcome => ("share", &options),
+            Of::Value => ("value", &options),
+            Of::Guardrail(_) => ("guardrail", &guarding),
+        };
+        for (at, side) in others.iter().filter_map(|at| Some((*at, sides.get(*at)?))) {
+            let compared = compare(experiment, &metric, side, &held, options, mismatch.as_ref())?;
+            let (rate, control_rate) = (side.arm.rate(), held.arm.rate());
+            let line = Line { rate, control_rate, compared, p_value: None };
+            rows.push(row(&metric.name, kind, at, &line));
+        }
+    }
+    for (place, metric) in experiment.metrics.iter().enumerate() {
+        for at in others.iter().copied() {
+            let of = (metric, place);
+            let line =
+                declared::compare(experiment, of, &seen.units, (at, control), &options, broken)
+                    .map_err(|error| {
+                        let what = format!("experiment \"{name}\": metric \"{}\"", metric.name);
+                        error.context(what)
+                    })?;
+            rows.push(row(&metric.name, declared::kind(metric), at, &line));
+        }
+    }
+    if seen.with_before {
+        let value = seen.with_value.then_some(("value-before", before::Of::Value));
+        for (metric, of) in [("outcome-before", before::Of::Outcome)].into_iter().chain(value) {
+            for at in others.iter().copied() {
+                let line = before::compare(of, &seen.units, (at, control))?;
+                rows.push(row(metric, "before", at, &line));
+            }
         }
     }
     Ok(rows)
+}
+
+/// What people are told of an experiment's newest rows: that many units got more than one variant, and that variants
+/// differed before anything was decided.
+#[must_use]
+pub fn warnings(rows: &[ExperimentRow]) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut of_policy: BTreeMap<&str, (i64, BTreeMap<&str, i64>)> = BTreeMap::new();
+    for row in rows {
+        let (several, units) = of_policy.entry(&row.policy).or_default();
+        *several = row.several.unwrap_or_default();
+        units.insert(&row.variant, row.units);
+        units.insert(&row.control, row.control_units);
+    }
+    for (policy, (several, units)) in of_policy {
+        let all = units.values().sum::<i64>().saturating_add(several);
+        if several > 0 && several as f64 > SEVERAL_MAX * all as f64 {
+            told.push(format!(
+                "experiment \"{policy}\": {several} units got more than one variant; see `multiple_exposure` in the \
+                 guide of experiments"
+            ));
+        }
+    }
+    for row in rows.iter().filter(|row| row.standing == "biased") {
+        told.push(format!(
+            "experiment \"{}\": \"{}\" and \"{}\" differed before anything was decided ({}, p = {:.1e}); what they \
+             show now is not to be believed until you have found why",
+            row.policy,
+            row.variant,
+            row.control,
+            row.metric,
+            row.p_value.unwrap_or_default()
+        ));
+    }
+    told
 }
 
 /// A number of each decision.
@@ -256,13 +367,17 @@ fn compare(
     } else {
         (of_alike(&side.arm, &held.arm, options)?, None)
     };
-    let standing = match interval {
+    Ok(Compared { interval, variance_saved, standing: standing_of(interval, broken) })
+}
+
+/// Where an interval lies, if the split is sound.
+fn standing_of(interval: Option<Interval>, broken: bool) -> &'static str {
+    match interval {
         _ if broken => "split-broken",
         Some(interval) if interval.low > 0.0 => "better",
         Some(interval) if interval.high < 0.0 => "worse",
         _ => "open",
-    };
-    Ok(Compared { interval, variance_saved, standing })
+    }
 }
 
 /// The difference of two shares while the units of an arm are all alike: the interval counts both with two units more, as
@@ -273,10 +388,16 @@ fn of_alike(side: &Arm, held: &Arm, options: &sequence::Options) -> Result<Optio
     Ok(more.map(|more| Interval { estimate: plain.estimate, ..more }))
 }
 
-/// How intervals are made: all variants together err as often as one comparison may.
-fn options(variants: usize) -> sequence::Options {
+/// How many comparisons of an experiment share the error: each variant beside the control, by the outcome and by every
+/// declared metric.
+fn comparisons(experiment: &Experiment) -> usize {
+    experiment.variants.len().saturating_sub(1) * (1 + experiment.metrics.len())
+}
+
+/// How intervals are made: so many comparisons together err as often as one may.
+fn options(comparisons: usize) -> sequence::Options {
     sequence::Options {
-        confidence: 1.0 - ERROR / variants.saturating_sub(1).max(1) as f64,
+        confidence: 1.0 - ERROR / comparisons.max(1) as f64,
         ..sequence::Options::default()
     }
 }
@@ -286,44 +407,77 @@ fn share(ctx: &Context<'_>, name: &str) -> Option<f64> {
     ctx.project.policies.get(name).map(|policy| share_now(policy))
 }
 
-/// Every unit of the present split and share of the holdout with a closed window, and whether outcomes have values.
-async fn units(
+/// Every unit of the present split and share of the holdout with a closed window, and what is to be said of them.
+async fn seen(
     ctx: &Context<'_>,
     name: &str,
     experiment: &Experiment,
     outcome: &Outcome,
     sums: &[Sum<'_>],
-) -> Result<(BTreeMap<String, Unit>, bool)> {
+) -> Result<Seen> {
     let split = split_of(name, experiment);
     let present = share(ctx, name);
-    let measured = |sum: &&Sum<'_>| {
-        sum.policy == name && sum.arm == TREATMENT && sum.share.is_some() && sum.share == present
-    };
+    let persons = Persons::load(ctx, name, experiment).await?;
+    let splits = persons::splits(ctx, name, experiment, &split).await?;
+    let firsts = before::firsts(ctx, name, &split, &splits).await?;
+    let treated = |sum: &&Sum<'_>| sum.policy == name && sum.arm == TREATMENT;
+    let mut got = Got::default();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     let mut with_value = false;
-    for sum in sums.iter().filter(measured) {
-        let Some((_, assigned)) = sum.variant.filter(|(of, _)| *of == split) else { continue };
+    for sum in sums.iter().filter(treated) {
+        let Some((of, assigned)) = sum.variant.filter(|(of, _)| splits.contains(*of)) else {
+            continue;
+        };
+        // What has another name was compared in another experiment.
         let variant = experiment.variants.iter().position(|variant| variant.name == assigned);
         let Some(variant) = variant else { continue };
-        let entry = units.entry(sum.unit.to_owned()).or_insert_with(|| Unit {
+        let who = persons.of(sum.unit);
+        got.add(who, assigned);
+        if of != split || sum.share.is_none() || sum.share != present {
+            continue;
+        }
+        let known = firsts.get(sum.unit).copied();
+        let first = known.map(|known| known.in_split);
+        let entry = units.entry(who.to_owned()).or_insert_with(|| Unit {
             variant,
             guarded: vec![0.0; experiment.guardrails.len()],
+            declared: experiment.metrics.iter().map(|one| Figure::none(&one.measure)).collect(),
+            first,
             ..Unit::default()
         });
+        if first.is_some_and(|first| entry.first.is_none_or(|known| first < known)) {
+            (entry.variant, entry.first) = (variant, first);
+        }
+        let since = known.map(|known| known.in_all);
+        entry.since = since.into_iter().chain(entry.since).min();
         entry.decisions += sum.decisions as f64;
         entry.hits += sum.converted as f64;
         with_value |= sum.value.is_some();
         entry.value += sum.value.unwrap_or_default();
     }
-    if units.is_empty() {
-        return Ok((units, with_value));
+    let mut counts = vec![0_u64; experiment.variants.len()];
+    for unit in units.values() {
+        if let Some(count) = counts.get_mut(unit.variant) {
+            *count += 1;
+        }
     }
-    if !experiment.guardrails.is_empty() {
+    let several = units.keys().filter(|who| got.several(who)).count();
+    if experiment.multiple_exposure == MultipleExposure::LeaveOut {
+        units.retain(|who, _| !got.several(who));
+    }
+    let mut seen = Seen { units, with_value, with_before: false, counts, several };
+    if seen.units.is_empty() {
+        return Ok(seen);
+    }
+    if !experiment.guardrails.is_empty() || !experiment.metrics.is_empty() {
         let decisions = decisions(ctx, name, &split, outcome).await?;
-        guarded(ctx, name, experiment, outcome, &decisions, &mut units).await?;
+        let of = (experiment, outcome);
+        guarded(ctx, name, of, (&decisions, &persons), &mut seen.units).await?;
+        declared::count(ctx, name, of, (&decisions, &persons), &mut seen.units).await?;
     }
-    before(ctx, name, experiment, &mut units).await?;
-    Ok((units, with_value))
+    before(ctx, name, experiment, &persons, &mut seen.units).await?;
+    seen.with_before = before::count(ctx, name, outcome, &persons, &mut seen.units).await?;
+    Ok(seen)
 }
 
 /// The decisions of a split, under the present share of the holdout, whose window has closed: what guardrails count is
@@ -359,31 +513,42 @@ async fn decisions(
     Ok(decisions)
 }
 
+/// The events of a query that fall into the window of a decision, each of the decision that it belongs to.
+async fn events_after(
+    ctx: &Context<'_>,
+    what: &str,
+    template: &str,
+    decisions: &ByUnit,
+    outcome: &Outcome,
+) -> Result<Vec<OutcomeRow>> {
+    let first = decisions.values().flatten().map(|decision| decision.at).min();
+    let Some(first) = first else { return Ok(Vec::new()) };
+    let events = ctx.render(template).map_err(|e| e.context(what))?;
+    let events = statement::one(what, &events)?;
+    let sql = format!(
+        "select * from (\n{events}\n) as events where at >= {} and at <= {}",
+        literal(flywheel_base::Timestamp::from_micros(first)),
+        literal(ctx.now)
+    );
+    let events = events_of(ctx, what, &sql).await?;
+    let mut rows = attribute(decisions, &events, outcome.window.micros, ctx.now);
+    rows.retain(is_measured);
+    Ok(rows)
+}
+
 /// Adds up what guardrails count, for each unit.
 async fn guarded(
     ctx: &Context<'_>,
     name: &str,
-    experiment: &Experiment,
-    outcome: &Outcome,
-    decisions: &ByUnit,
+    (experiment, outcome): (&Experiment, &Outcome),
+    (decisions, persons): (&ByUnit, &Persons),
     units: &mut BTreeMap<String, Unit>,
 ) -> Result<()> {
-    let first = decisions.values().flatten().map(|decision| decision.at).min();
-    let Some(first) = first else { return Ok(()) };
     for (at, guardrail) in experiment.guardrails.iter().enumerate() {
         let what = format!("experiment \"{name}\": guardrail \"{}\"", guardrail.name);
-        let events = ctx.render(&guardrail.events).map_err(|e| e.context(&what))?;
-        let events = statement::one(&what, &events)?;
-        let sql = format!(
-            "select * from (\n{events}\n) as events where at >= {} and at <= {}",
-            literal(flywheel_base::Timestamp::from_micros(first)),
-            literal(ctx.now)
-        );
-        let events = events_of(ctx, &what, &sql).await?;
-        let rows = attribute(decisions, &events, outcome.window.micros, ctx.now);
-        for row in rows.iter().filter(|row| is_measured(row)) {
-            let sum = units.get_mut(&row.unit_id).and_then(|unit| unit.guarded.get_mut(at));
-            if let Some(sum) = sum {
+        for row in events_after(ctx, &what, &guardrail.events, decisions, outcome).await? {
+            let unit = units.get_mut(persons.of(&row.unit_id));
+            if let Some(sum) = unit.and_then(|unit| unit.guarded.get_mut(at)) {
                 *sum += row.value.unwrap_or(1.0);
             }
         }
@@ -396,13 +561,14 @@ async fn before(
     ctx: &Context<'_>,
     name: &str,
     experiment: &Experiment,
+    persons: &Persons,
     units: &mut BTreeMap<String, Unit>,
 ) -> Result<()> {
     let Some(sql) = &experiment.pre_period else { return Ok(()) };
     let what = format!("experiment \"{name}\": pre_period");
     let frame = ctx.frame(&what, sql).await?;
     for (unit, value) in frame.ids("unit_id")?.into_iter().zip(frame.numbers("value")?) {
-        if let Some(unit) = units.get_mut(&unit) {
+        if let Some(unit) = units.get_mut(persons.of(&unit)) {
             unit.before += value.filter(|value| value.is_finite()).unwrap_or_default();
         }
     }
@@ -456,20 +622,20 @@ mod tests {
             units.insert(n.to_string(), unit);
         }
         let sides = sides(&units, 2, &metric).unwrap();
-        let with = compare(&experiment, &metric, &sides[1], &sides[0], &options(2), None).unwrap();
+        let with = compare(&experiment, &metric, &sides[1], &sides[0], &options(1), None).unwrap();
         let plain = Experiment { pre_period: None, ..experiment };
-        let without = compare(&plain, &metric, &sides[1], &sides[0], &options(2), None).unwrap();
+        let without = compare(&plain, &metric, &sides[1], &sides[0], &options(1), None).unwrap();
         let width = |compared: &Compared| {
             let interval = compared.interval.unwrap();
             interval.high - interval.low
         };
         assert_eq!(with.standing, "better");
         assert!(with.variance_saved.unwrap() > 0.9 && width(&with) < 0.2 * width(&without));
-        let many = compare(&plain, &metric, &sides[1], &sides[0], &options(10), None).unwrap();
+        let many = compare(&plain, &metric, &sides[1], &sides[0], &options(9), None).unwrap();
         assert!(width(&many) > width(&without));
         let uneven = srm::mismatch(&[1_200, 800], &[1.0, 1.0]).unwrap();
         let broken =
-            compare(&plain, &metric, &sides[1], &sides[0], &options(2), Some(&uneven)).unwrap();
+            compare(&plain, &metric, &sides[1], &sides[0], &options(1), Some(&uneven)).unwrap();
         assert_eq!(broken.standing, "split-broken");
     }
 
@@ -488,11 +654,11 @@ mod tests {
                 let hits = if n == 0 { first } else { (n % 2) as f64 };
                 let (value, guarded) = (9.0 * hits, vec![hits]);
                 let (variant, decisions) = (n % 2, 1.0);
-                let unit = Unit { variant, decisions, hits, value, guarded, before: 0.0 };
+                let unit = Unit { variant, decisions, hits, value, guarded, ..Unit::default() };
                 units.insert(n.to_string(), unit);
             }
             let sides = sides(&units, 2, &metric).unwrap();
-            compare(&experiment, &metric, &sides[1], &sides[0], &options(2), None).unwrap()
+            compare(&experiment, &metric, &sides[1], &sides[0], &options(1), None).unwrap()
         };
         for of in [Of::Outcome, Of::Value, Of::Guardrail(0)] {
             assert_eq!(compared(3, of, 0.0).standing, "open");

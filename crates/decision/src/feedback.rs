@@ -3,17 +3,24 @@
 //! A fitted recommender answers for any history: what the tables say of the user, and what has come since. Nothing is
 //! fitted here, and nothing is kept: who serves keeps what it needs.
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use flywheel_algo::recommend::Recommender;
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::Vocabulary;
 use flywheel_algo::recommend::rank::{Ranker, columns};
-use flywheel_algo::recommend::serve::{OwnedItems, Request, serve};
+use flywheel_algo::recommend::serve::Shortfall;
 use flywheel_base::{Error, Result, Timestamp, statement, task};
 use flywheel_project::resource::learner::{Feedback, Recommend};
 use serde_json::{Map, Value};
 
 use crate::context::Context;
-use crate::learner::recommend::{Restored, items, ranked, reason, restored};
+use crate::learner::recommend::listing::{self, Listing, Sources, Wanted, in_stock, reason};
+use crate::learner::recommend::{Restored, items, restored};
+
+/// Filters whose items are remembered for one artifact; of more all are worked out anew.
+const FILTERS_MAX: usize = 256;
 
 /// Something that a user did.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +42,35 @@ pub struct Suggestion {
     pub score: f64,
     /// Why it stands there.
     pub reason: String,
+    /// What speaks most for it: `repeat`, `ease`, `popularity`, `pinned`, `new`, …
+    pub source: String,
+}
+
+/// The items that can be had.
+pub type Stock = Arc<HashSet<String>>;
+
+/// What somebody asks for beside the learner's own rules.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// How many items; as many as the learner keeps if absent.
+    pub count: Option<usize>,
+    /// Conditions on attributes of items, such as `category:shoes,price<50`.
+    pub filter: Option<String>,
+    /// Items that are left out.
+    pub excluded: Vec<String>,
+    /// What can be had, where the learner has a query for it.
+    pub stock: Option<Stock>,
+    /// Whether items that nobody has had yet fill up a list that is too short.
+    pub filled_up: bool,
+}
+
+/// An answer, and why it has fewer items than asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Suggested {
+    /// The items, best first.
+    pub items: Vec<Suggestion>,
+    /// Why there are fewer: `no-evidence` or `filtered`.
+    pub shortfall: Option<&'static str>,
 }
 
 /// What suits a user by all that is known now, and the artifact that said so.
@@ -70,18 +106,23 @@ pub fn act_of(
     Some((text(&feedback.user)?, Act { item: text(&feedback.item)?, weight, at }))
 }
 
+/// What reasons say where the likeness that the file asks for is not that of the artifact.
+const VARIED_LATER: &str = "; variety from the next fit on";
+
 /// A fitted recommender in memory.
 #[derive(Debug)]
 pub struct Loaded {
     items: Vocabulary,
     models: Vec<Box<dyn Recommender>>,
     names: Vec<String>,
-    available: Vec<bool>,
     ranker: Option<Ranker>,
     /// The columns that a ranker reads of each item.
     facts: Vec<Vec<f64>>,
-    top: usize,
-    repeats: bool,
+    listing: Listing,
+    /// Which items pass each filter that was asked with.
+    filters: Mutex<BTreeMap<String, Arc<Vec<bool>>>>,
+    /// Which items are in stock, of the last stock that was asked with.
+    stocked: Mutex<Option<(Stock, Arc<Vec<bool>>)>>,
 }
 
 impl Loaded {
@@ -97,15 +138,13 @@ impl Loaded {
     ) -> Result<Self> {
         let catalogue = items(ctx, name, settings).await?;
         let (artifacts, digest) = (ctx.artifacts.clone(), digest.to_owned());
-        let Restored { items, models, ranker } =
+        let Restored { items, models, ranker, similar } =
             task::compute(move || restored(&artifacts.get(&digest)?)).await?;
         let ids = || {
             (0..u32::try_from(items.len()).unwrap_or(u32::MAX)).filter_map(|item| items.id(item))
         };
         let name_of = |id: &str| catalogue.get(id).and_then(|item| item.name.clone());
         let names = ids().map(|id| name_of(id).unwrap_or_else(|| id.to_owned())).collect();
-        let available =
-            ids().map(|id| catalogue.get(id).is_none_or(|item| item.available)).collect();
         let features = settings.rank.as_ref().map(|rank| rank.features.clone()).unwrap_or_default();
         let unknown = || vec![f64::NAN; features.len()];
         let facts = ids()
@@ -118,16 +157,27 @@ impl Loaded {
                     .first()
                     .is_some_and(|model| columns(model.as_ref(), &features) == ranker.columns())
         });
-        let (top, repeats) = (settings.top, settings.repeats);
-        Ok(Self { items, models, names, available, ranker, facts, top, repeats })
+        let mut listing = Listing::new(settings, &items, &catalogue)?;
+        listing.alike(settings, similar);
+        let (filters, stocked) = (Mutex::default(), Mutex::default());
+        Ok(Self { items, models, names, ranker, facts, listing, filters, stocked })
     }
 
     /// The best items of a user who did `past`, as the tables have it, and `fresh` since. What the tables have already
     /// counts once.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Invalid`] if a fact of an item is nothing that a ranker takes.
-    pub fn list(&self, past: &[Act], fresh: &[Act], now: Timestamp) -> Result<Vec<Suggestion>> {
+    /// [`flywheel_base::ErrorKind::Invalid`] if a filter is none or asks for what the learner does not open, or if a fact
+    /// of an item is nothing that a ranker takes.
+    /// # Cost
+    /// One scoring of the catalogue; a filter and a stock are worked out once for all who ask with them.
+    pub fn list(
+        &self,
+        past: &[Act],
+        fresh: &[Act],
+        now: Timestamp,
+        question: &Question,
+    ) -> Result<Suggested> {
         let mut history = UserHistory::empty(Some(now.micros()));
         let landed = |act: &Act| past.iter().any(|one| one.item == act.item && one.at >= act.at);
         for act in past.iter().chain(fresh.iter().filter(|act| !landed(act))) {
@@ -136,26 +186,73 @@ impl Loaded {
                 history.push(item, act.weight, Some(act.at.micros()));
             }
         }
+        let passing = question.filter.as_deref().map(|text| self.passing(text)).transpose()?;
+        let stock = question.stock.as_ref().map(|stock| self.in_stock(stock));
+        let excluded: Vec<u32> =
+            question.excluded.iter().filter_map(|id| self.items.index(id)).collect();
         let models: Vec<&dyn Recommender> = self.models.iter().map(AsRef::as_ref).collect();
-        let request = Request {
-            owned: if self.repeats { OwnedItems::Include } else { OwnedItems::Exclude },
-            available: Some(&self.available),
-            ..Request::new(self.top)
+        let sources = Sources { models, ranker: self.ranker.as_ref(), facts: &self.facts };
+        let wanted = Wanted {
+            count: question.count.unwrap_or(self.listing.top),
+            stock: stock.as_ref().map(|stock| stock.as_slice()),
+            passing: passing.as_ref().map(|passing| passing.as_slice()),
+            excluded: &excluded,
+            filled_up: question.filled_up,
         };
+        let shown = self.listing.list(&sources, &history, now, &wanted)?;
         let name = |item: u32| self.names.get(item as usize).map_or("", String::as_str);
-        let of_item = |item: u32| self.facts.get(item as usize).cloned().unwrap_or_default();
-        let list = serve(&models, &history, &request);
-        let list = ranked(list, self.ranker.as_ref(), &models, &history, of_item)?;
-        let listed = list.items.into_iter();
-        let listed = listed
-            .map(|listed| Suggestion {
-                item: self.items.id(listed.item).unwrap_or_default().to_owned(),
-                score: listed.score,
-                reason: reason(&listed, name),
-            })
-            .collect();
-        Ok(listed)
+        let later = if self.listing.varies_later() { VARIED_LATER } else { "" };
+        let items = shown.items.iter().map(|placed| Suggestion {
+            item: self.items.id(placed.listed.item).unwrap_or_default().to_owned(),
+            score: placed.listed.score,
+            reason: reason(placed, name) + later,
+            source: placed.listed.source.clone(),
+        });
+        let shortfall = shown.shortfall.map(|shortfall| match shortfall {
+            Shortfall::NoEvidence => "no-evidence",
+            Shortfall::Filtered => "filtered",
+        });
+        Ok(Suggested { items: items.collect(), shortfall })
     }
+
+    fn passing(&self, text: &str) -> Result<Arc<Vec<bool>>> {
+        {
+            let known = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(passing) = known.get(text) {
+                return Ok(Arc::clone(passing));
+            }
+        }
+        let passing = Arc::new(self.listing.passing(text)?);
+        let mut known = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FILTERS_MAX {
+            known.clear();
+        }
+        known.insert(text.to_owned(), Arc::clone(&passing));
+        Ok(passing)
+    }
+
+    fn in_stock(&self, stock: &Stock) -> Arc<Vec<bool>> {
+        {
+            let known = self.stocked.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((of, have)) = known.as_ref()
+                && Arc::ptr_eq(of, stock)
+            {
+                return Arc::clone(have);
+            }
+        }
+        let have = Arc::new(in_stock(&self.items, stock));
+        let kept = Some((Arc::clone(stock), Arc::clone(&have)));
+        *self.stocked.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        have
+    }
+}
+
+/// What can be had now, by the query of the learner `name`; none if it has none.
+///
+/// # Errors
+/// Those of the query.
+pub async fn stock(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Option<Stock>> {
+    Ok(listing::stock(ctx, name, settings).await?.map(Arc::new))
 }
 
 /// What the tables say that a user did, with which the learner `name` would be fitted now.

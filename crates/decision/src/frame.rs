@@ -252,6 +252,13 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// Whether a column holds numbers.
+    pub(crate) fn is_number(&self, column: &str) -> bool {
+        self.batches.first().is_some_and(|batch| {
+            batch.column_by_name(column).is_some_and(|array| array.data_type().is_numeric())
+        })
+    }
+
     /// A column as another type. A text that has no value of it is refused: it would pass for missing.
     fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<ArrayRef>> {
         let arrays = self.cast(column, wanted)?;

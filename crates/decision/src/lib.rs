@@ -38,6 +38,7 @@ mod choose;
 mod constraint;
 mod context;
 mod frame;
+mod limit;
 mod log;
 
 pub use context::Context;

@@ -6,6 +6,7 @@
 //! the holdout are: under another one each arm has another mixture of times, which would look like an effect.
 
 pub(crate) mod sums;
+mod together;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use serde_json::json;
 
 pub use self::sums::Found;
 use self::sums::{Sum, Sums, share_now};
+pub use self::together::ALL;
 
 use crate::champion::{champion, roll_back};
 use crate::context::{Context, Pending, location};
@@ -46,7 +48,7 @@ struct Arms {
 /// What a measurement found.
 #[derive(Default)]
 pub struct Measured {
-    /// One row for each policy.
+    /// One row for each policy, and one for all of them together where some units are kept from all.
     pub rows: Vec<LiftRow>,
     /// The sums they were made from.
     pub sums: Found,
@@ -73,7 +75,8 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
     let mut all_arms = arms(&found, &shares_now(&policies))?;
     let mut promoted = since_promotions(ctx, &policies).await?;
     let mut decided = counts_of(&decided.frame().await?)?;
-    let mut rows = Vec::with_capacity(policies.len());
+    let all_decided = decided.values().map(|(count, _)| *count).sum();
+    let mut rows = Vec::with_capacity(policies.len() + 1);
     for (name, policy) in policies {
         let arms = all_arms.remove(name).unwrap_or_default();
         let (decisions, artifact) = decided.remove(name).unwrap_or_default();
@@ -84,6 +87,7 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
         }
         rows.push(row);
     }
+    rows.extend(Box::pin(together::row(ctx, all_decided)).await?);
     let last = ctx.checkpoint(&location("system/lift")?, APP).await?;
     if last.is_none_or(|last| last.sequence < ctx.now.micros()) {
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
@@ -245,6 +249,13 @@ fn split_p(policy: &Policy, arms: &Arms) -> Result<Option<f64>> {
 #[must_use]
 pub fn split_broken(policy: &str, split_p: f64) -> Option<String> {
     (split_p < srm::ALARM_BELOW).then(|| {
+        if policy == ALL {
+            return format!(
+                "the split into the holdout of all policies and everybody else is broken: arms this uneven come by \
+                 chance with p = {split_p:.1e}; the lift of all policies together is not to be believed until you have \
+                 found why"
+            );
+        }
         format!(
             "policy \"{policy}\": the split into treatment and holdout is broken: arms this uneven come by chance with \
              p = {split_p:.1e}; its lift is not to be believed until you have found why: units that come into only one \

@@ -49,6 +49,14 @@ pub(crate) struct Event {
     decision: Option<String>,
 }
 
+impl Event {
+    /// An event that names no decision.
+    #[cfg(test)]
+    pub(crate) fn seen(id: &str, unit: &str, at: i64, value: Option<f64>) -> Self {
+        Self { id: id.to_owned(), unit: unit.to_owned(), at, value, decision: None }
+    }
+}
+
 /// What a query for events finds.
 struct Events {
     /// Those of a unit, by moment.

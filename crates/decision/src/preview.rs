@@ -17,6 +17,7 @@ use crate::decide::{
     Audience, GLOBAL_HOLDOUT, HOLDOUT, Planned, TREATMENT, audience_of, entries, is_due, paused,
 };
 use crate::learner::awaited;
+use crate::limit;
 use crate::outcome::{events_of, events_query};
 use crate::table::DecisionRow;
 
@@ -68,8 +69,8 @@ pub struct Preview {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// Why: `per_unit_every` or `per_turn` for the caps, `consent` where there is none, `quiet_hours` where the unit's time
-    /// zone is not known, `contact` for the limit of all policies, `budget` for that of a purchase proposal, `nothing` where
-    /// there is nothing to choose. Whoever is left out for several reasons is counted under the first of them.
+    /// zone is not known, `contact` for the limit of all policies, `budget` for that of the policy or of a purchase proposal,
+    /// `stock` where what could be chosen is used up or expired, `nothing` where there is nothing to choose. Whoever is left out for several reasons is counted under the first of them.
     pub reason: &'static str,
     /// How many.
     pub units: usize,
@@ -212,6 +213,7 @@ pub async fn check(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<()>
         let frame = ctx.frame_of_sql(&what, &sql).await?;
         frame.text("unit_id")?;
         constraint::check(ctx, name, policy, &frame).await?;
+        limit::check(ctx, name, policy, &frame).await?;
         match &policy.outcome {
             Some(outcome) => check_events(ctx, name, outcome).await,
             None => Ok(()),

@@ -195,20 +195,26 @@ impl SystemTable {
         lake.write(&self.location()?, write).await
     }
 
-    /// Makes the table, without rows, if it is not there.
+    /// Makes the table, without rows, if it is not there; one that was made before a column was known gets the column,
+    /// without values.
     ///
     /// # Errors
     /// Those of the lake.
     pub async fn ensure(&self, lake: &Lake) -> Result<()> {
         let at = self.location()?;
-        if lake.head(&at).await?.is_none() {
-            let write = Write::new(
-                WriteMode::Replace,
-                RowStream::empty(self.schema()),
-                format!("create {}", self.name),
-            );
-            lake.write(&at, write).await?;
-        }
+        let rows = RowStream::empty(self.schema());
+        let write = match lake.head(&at).await? {
+            None => Write::new(WriteMode::Replace, rows, format!("create {}", self.name)),
+            Some(head) => {
+                let known = |column: &Column| head.schema.field_with_name(column.0).is_ok();
+                if self.columns.iter().all(known) {
+                    return Ok(());
+                }
+                let operation = format!("add columns to {}", self.name);
+                Write::new(WriteMode::Append, rows, operation).add_columns()
+            }
+        };
+        lake.write(&at, write).await?;
         Ok(())
     }
 
@@ -229,5 +235,37 @@ impl SystemTable {
             .iter()
             .find(|table| table.name == name)
             .ok_or_else(|| Error::internal(format!("no system table \"{name}\"")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flywheel_base::FixedClock;
+    use flywheel_warehouse::LakeOptions;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_table_of_an_older_version_gets_the_columns_that_came_since_once() {
+        let dir = TempDir::new().unwrap();
+        let moment = flywheel_base::Timestamp::parse("2024-05-01").unwrap();
+        let options = LakeOptions {
+            memory_bytes: 256 << 20,
+            spill_dir: dir.path().join("spill"),
+            partitions: 1,
+            clock: Arc::new(FixedClock::new(moment)),
+            exact_division: false,
+        };
+        let lake = Lake::open(&dir.path().join("lake"), options).await.unwrap();
+        let table = SystemTable::named("suppressed").unwrap();
+        let (_, older) = table.columns.split_last().unwrap();
+        SystemTable { columns: older, ..*table }.ensure(&lake).await.unwrap();
+        let at = table.location().unwrap();
+        for _ in 0..2 {
+            table.ensure(&lake).await.unwrap();
+            let head = lake.head(&at).await.unwrap().unwrap();
+            assert_eq!((head.schema.fields().len(), head.version), (table.columns.len(), 1));
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp};
-use flywheel_project::resource::policy::{BanditCandidate, Choose, ChooseItems, Policy};
+use flywheel_project::resource::policy::{BanditCandidate, Candidate, Choose, ChooseItems, Policy};
 use flywheel_project::resource::project_file::GlobalHoldout;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -306,6 +306,12 @@ impl Sources {
         // Lists differ by unit and are in the row.
         let candidates = match choose {
             Some(Choose::Bandit(_) | Choose::Experiment(_)) | None => row.candidates_digest.clone(),
+            // What was left of them when it was drawn.
+            Some(Choose::Candidates(_))
+                if self.policy(row).is_some_and(|policy| policy.stock.is_some()) =>
+            {
+                row.candidates_digest.clone()
+            }
             _ => String::new(),
         };
         let artifact = match choose {
@@ -322,7 +328,15 @@ impl Sources {
         };
         Ok(match &policy.choose {
             Choose::Candidates(list) => {
-                Ok(Chooser::Candidates(Candidates::new(&row.policy, list)?))
+                let offered = offered(&policy, row);
+                let left = list.iter().filter(|one| is_offered(offered.as_ref(), &one.name));
+                let left: Vec<Candidate> = left.cloned().collect();
+                match Candidates::new(&row.policy, &left) {
+                    Ok(candidates) => Ok(Chooser::Candidates(candidates)),
+                    // What was left is a matter of the log, which may have been changed.
+                    Err(error) if offered.is_some() => Err(error.message().to_owned()),
+                    Err(error) => return Err(error),
+                }
             }
             Choose::Experiment(settings) => {
                 let split = &row.candidates_digest;
@@ -337,7 +351,12 @@ impl Sources {
                 }
             }
             Choose::Bandit(settings) => {
-                let declared = (settings.learner.as_str(), settings.candidates.as_deref());
+                let offered = offered(&policy, row);
+                let left = settings.candidates.as_ref().map(|all| {
+                    let left = all.iter().filter(|one| is_offered(offered.as_ref(), &one.name));
+                    left.cloned().collect::<Vec<_>>()
+                });
+                let declared = (settings.learner.as_str(), left.as_deref());
                 return self.bandit(ctx, row, Some(declared));
             }
         })
@@ -395,6 +414,17 @@ impl Sources {
             Err(error) => Err(error.message().to_owned()),
         })
     }
+}
+
+/// The candidates that were left when a decision was drawn, by their logged probabilities; none if none could be used up.
+fn offered(policy: &Policy, row: &DecisionRow) -> Option<Map<String, Value>> {
+    policy.stock.as_ref()?;
+    // What cannot be read any more is told where the row is compared.
+    serde_json::from_str(row.chances.as_deref()?).ok()
+}
+
+fn is_offered(offered: Option<&Map<String, Value>>, name: &str) -> bool {
+    offered.is_none_or(|offered| offered.contains_key(name))
 }
 
 fn gone(row: &DecisionRow) -> String {
@@ -554,6 +584,7 @@ fn check_row(differs: &mut Vec<Field>, row: &DecisionRow, again: &DecisionRow) {
     check(differs, "candidates", &row.candidates, &again.candidates);
     check(differs, "candidates_digest", &row.candidates_digest, &again.candidates_digest);
     check(differs, "chances", &row.chances, &again.chances);
+    check(differs, "cost", &row.cost, &again.cost);
     check(differs, "global_holdout", &row.global_holdout, &again.global_holdout);
     check(differs, "payload", &row.payload, &again.payload);
 }

@@ -24,6 +24,7 @@ mod lag;
 mod learn;
 mod lineage;
 mod link;
+mod merge;
 mod metric;
 mod migrate;
 mod model;
@@ -89,6 +90,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<compare::Compare>("compare"),
     command::<migrate::Migrate>("migrate"),
     command::<split::Split>("split"),
+    command::<merge::Merge>("merge"),
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<topic::Topic>("topic"),

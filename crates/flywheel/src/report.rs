@@ -18,7 +18,7 @@ mod segments;
 pub(crate) mod tests;
 
 pub use data::{
-    DayValue, ForecastDay, ForecastSeries, LiftPoint, Lineage, LineageStep, PolicyReport,
+    Compared, DayValue, ForecastDay, ForecastSeries, LiftPoint, Lineage, LineageStep, PolicyReport,
     PolicyTruth, Proposal, QuarantinedRow, Recommended, RecommendedItem, ReportData, StageCounts,
     StageMove, TestResult, Totals, TruthReport, Turn,
 };

@@ -107,10 +107,33 @@ select * from {{ relation }} qualify row_number() over (partition by {{ partitio
 {%- endmacro %}
 
 {% macro get_column_values(table, column, order_by='count(*) desc', max_records=none, default=none, where=none) -%}
-{%- if execute and default is none -%}
-{{ exceptions.raise_compiler_error("get_column_values() asks the database, which a template cannot: list the values of " ~ column) }}
-{%- endif -%}
-{{ return(default or []) }}
+{%- if not execute -%}{{ return(default or []) }}{%- endif -%}
+{%- set found = run_query('select ' ~ column ~ ' as value from ' ~ table ~ (' where ' ~ where if where else '') ~ ' group by ' ~ column ~ ' order by ' ~ order_by ~ ', ' ~ column ~ (' limit ' ~ max_records if max_records is not none else '')) -%}
+{%- set values = found.columns[0].values() -%}
+{{ return(values if values else (default or [])) }}
+{%- endmacro %}
+
+{% macro get_single_value(query, default=none) -%}
+{%- if not execute -%}{{ return(default) }}{%- endif -%}
+{%- set values = run_query(query).columns[0].values() -%}
+{{ return(values[0] if values and values[0] is not none else default) }}
+{%- endmacro %}
+
+{% macro get_query_results_as_dict(query) -%}
+{%- set answer = run_query(query) -%}
+{%- set found = {} -%}
+{%- for name in answer.column_names -%}
+{%- do found.update({name: answer.columns[name].values()}) -%}
+{%- endfor -%}
+{{ return(found) }}
+{%- endmacro %}
+
+{% macro get_relations_by_pattern(schema_pattern, table_pattern, exclude='', database=none) -%}
+{{ return(adapter.find_relations(schema_pattern, table_pattern, exclude)) }}
+{%- endmacro %}
+
+{% macro get_relations_by_prefix(schema, prefix, exclude='', database=none) -%}
+{{ return(adapter.find_relations(schema, prefix ~ '%', exclude)) }}
 {%- endmacro %}
 
 {% test equal_rowcount(model, compare_model) %}

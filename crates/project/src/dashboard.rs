@@ -219,7 +219,7 @@ pub(crate) fn text(out: &mut String, depth: usize, key: &str, value: Option<impl
 }
 
 /// Whether a text is the same text when it stands line by line after `|`.
-fn is_block(text: &str) -> bool {
+pub(crate) fn is_block(text: &str) -> bool {
     let body = text.strip_suffix('\n').unwrap_or(text);
     body.contains('\n')
         && !body.starts_with([' ', '\n', '\t'])

@@ -380,7 +380,7 @@ pub(crate) fn render_texts(
         }
         Value::Map(entries) => {
             for (key, item) in entries {
-                // Hooks are templates of a later moment, and are not run anyway.
+                // Hooks are templates of a later moment.
                 if !key.name.contains("hook") && !key.name.starts_with("on-run-") {
                     render_texts(file, item, vars, globals, out);
                 }

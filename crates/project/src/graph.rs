@@ -1,4 +1,4 @@
-//! One graph of everything that depends on something: connections, syncs, links, splits, source tables,
+//! One graph of everything that depends on something: connections, syncs, links, splits, merges, source tables,
 //! models, semantic views, metrics, dashboards, published queries, learners, policies, actions and schedules, with edges in the direction
 //! data flows.
 
@@ -27,6 +27,8 @@ pub enum NodeKind {
     Link,
     /// A system that is taken apart.
     Split,
+    /// Several systems that are made one.
+    Merge,
     /// A landed table, named `schema.table`.
     Source,
     /// An SQL model.
@@ -63,12 +65,13 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Connection,
         Self::Sync,
         Self::Topic,
         Self::Link,
         Self::Split,
+        Self::Merge,
         Self::Source,
         Self::Model,
         Self::Semantic,
@@ -96,6 +99,7 @@ impl NodeKind {
             Self::Topic => "topic",
             Self::Link => "link",
             Self::Split => "split",
+            Self::Merge => "merge",
             Self::Source => "source",
             Self::Model => "model",
             Self::Semantic => "semantic",

@@ -52,7 +52,10 @@ pub use project::{
     QueryReads, parse_bytes, schemas,
 };
 pub use secret::{
-    holds_secret, named_files, resolve_secret, resolve_secrets, resolve_secrets_with,
+    holds_secret, named_files, resolve_secret, resolve_secrets, resolve_secrets_with, veiled,
 };
 pub use source::{Landing, Source};
-pub use template::{Columns, Macros, Reference, RenderContext, references, render_sql};
+pub use template::{
+    Ask, Asking, Cell, Columns, Macros, QUESTIONS_MAX, Question, Reference, RenderContext, Rows,
+    RunContext, references, render_sql,
+};

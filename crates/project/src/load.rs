@@ -28,6 +28,7 @@ use crate::resource::dictionary::Dictionary;
 use crate::resource::extension::Extension;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
+use crate::resource::merge::Merge;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
@@ -84,6 +85,7 @@ pub(crate) struct Loaded {
     pub(crate) topics: BTreeMap<String, Read<Topic>>,
     pub(crate) links: BTreeMap<String, Read<Link>>,
     pub(crate) splits: BTreeMap<String, Read<Split>>,
+    pub(crate) merges: BTreeMap<String, Read<Merge>>,
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
@@ -139,6 +141,7 @@ impl Loaded {
             topics: BTreeMap::new(),
             links: BTreeMap::new(),
             splits: BTreeMap::new(),
+            merges: BTreeMap::new(),
             models: BTreeMap::new(),
             properties: Vec::new(),
             singular_tests: Vec::new(),

@@ -10,7 +10,7 @@ mod unit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flywheel_base::{Result, Timestamp};
+use flywheel_base::Result;
 use serde_json::Value as Json;
 
 pub use config::{BatchSize, IncrementalStrategy, ModelConfig, OnSchemaChange};
@@ -26,7 +26,7 @@ pub(crate) use unit::{unit_rows, unit_test};
 use crate::graph::NodeId;
 use crate::metric::table::MetricReads;
 use crate::resource::properties::{ColumnProperties, Constraint};
-use crate::template::{self, Columns, Macros, Reference, RenderContext};
+use crate::template::{self, Columns, Macros, Reference, RenderContext, RunContext};
 
 /// The schema of models that lie directly in `models/`.
 pub const SCHEMA_DEFAULT: &str = "main";
@@ -94,7 +94,7 @@ impl Model {
             .map_err(|fault| fault.into_error(&self.path))
     }
 
-    /// A hook's statement with every template expression replaced, in a run that began at `moment`.
+    /// A hook's statement with every template expression replaced.
     ///
     /// # Errors
     /// As [`Model::render`].
@@ -102,9 +102,9 @@ impl Model {
         &self,
         hook: &str,
         context: &RenderContext<'_>,
-        moment: Timestamp,
+        given: &RunContext<'_>,
     ) -> Result<String> {
-        template::render_at(hook, context, &Columns::new(), moment, &self.macros)
+        template::render_given(hook, context, given, &self.macros)
             .map_err(|fault| fault.into_error(&format!("a hook of {}", self.path)))
     }
 
@@ -122,22 +122,19 @@ impl Model {
     /// # Errors
     /// As [`Model::render`].
     pub fn render_with(&self, context: &RenderContext<'_>, columns: &Columns) -> Result<String> {
-        template::render_with(&self.sql_template, context, columns, &self.macros)
-            .map_err(|fault| fault.into_error(&self.path))
+        self.render_given(context, &RunContext { columns, ..RunContext::default() })
     }
 
-    /// As [`Model::render_with`], for a run that began at `moment`. The others give templates that ask for it always the
-    /// same one, so that the query is known again.
+    /// As [`Model::render_with`], with all that a run knows.
     ///
     /// # Errors
-    /// As [`Model::render`].
-    pub fn render_at(
+    /// As [`Model::render`]; those of whoever answers what it asks the database.
+    pub fn render_given(
         &self,
         context: &RenderContext<'_>,
-        columns: &Columns,
-        moment: Timestamp,
+        given: &RunContext<'_>,
     ) -> Result<String> {
-        template::render_at(&self.sql_template, context, columns, moment, &self.macros)
+        template::render_given(&self.sql_template, context, given, &self.macros)
             .map_err(|fault| fault.into_error(&self.path))
     }
 
@@ -170,17 +167,19 @@ impl SingularTest {
     /// # Errors
     /// As [`Model::render`].
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render_with(&self.sql, context, &Columns::new(), &self.macros)
-            .map_err(|fault| fault.into_error(&self.path))
+        self.render_given(context, &RunContext::default())
     }
 
-    /// As [`SingularTest::render`], in a run that began at `moment`. The other gives templates that ask for it always the
-    /// same one.
+    /// As [`SingularTest::render`], with all that a run knows.
     ///
     /// # Errors
-    /// As [`Model::render`].
-    pub fn render_at(&self, context: &RenderContext<'_>, moment: Timestamp) -> Result<String> {
-        template::render_at(&self.sql, context, &Columns::new(), moment, &self.macros)
+    /// As [`Model::render`]; those of whoever answers what it asks the database.
+    pub fn render_given(
+        &self,
+        context: &RenderContext<'_>,
+        given: &RunContext<'_>,
+    ) -> Result<String> {
+        template::render_given(&self.sql, context, given, &self.macros)
             .map_err(|fault| fault.into_error(&self.path))
     }
 }

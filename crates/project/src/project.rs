@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use flywheel_base::{Error, Result, Secret, Timestamp, suggest};
+use flywheel_base::{Error, Result, Secret, suggest};
 use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
@@ -26,6 +26,7 @@ use crate::resource::dictionary::Dictionary;
 use crate::resource::extension::Extension;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
+use crate::resource::merge::Merge;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::quality::{Quality, QualityCheck};
@@ -161,6 +162,8 @@ pub struct Project {
     pub links: BTreeMap<String, Located<Link>>,
     /// Splits by name.
     pub splits: BTreeMap<String, Located<Split>>,
+    /// Merges by name.
+    pub merges: BTreeMap<String, Located<Merge>>,
     /// SQL models by name, with what property files say about them.
     pub models: BTreeMap<String, Model>,
     /// Landed and declared tables by `schema.table`.
@@ -260,6 +263,44 @@ impl Project {
         Self::of(Loaded::read(dir, choices, Some(draft)), dir, connectors)
     }
 
+    /// What is declared in files of its own, one in each: the name and the file, relative to the project folder, by name. Of
+    /// kinds that are declared otherwise there is nothing.
+    #[must_use]
+    pub fn declared(&self, kind: NodeKind) -> Vec<(&str, &str)> {
+        fn of<T>(all: &BTreeMap<String, Located<T>>) -> Vec<(&str, &str)> {
+            all.iter().map(|(name, one)| (name.as_str(), one.file.as_str())).collect()
+        }
+        match kind {
+            NodeKind::Connection => of(&self.connections),
+            NodeKind::Sync => of(&self.syncs),
+            NodeKind::Topic => of(&self.topics),
+            NodeKind::Link => of(&self.links),
+            NodeKind::Split => of(&self.splits),
+            NodeKind::Merge => of(&self.merges),
+            NodeKind::Semantic => of(&self.semantics),
+            NodeKind::Dictionary => of(&self.dictionaries),
+            NodeKind::Quality => of(&self.qualities),
+            NodeKind::Dashboard => of(&self.dashboards),
+            NodeKind::Query => of(&self.queries),
+            NodeKind::Learner => of(&self.learners),
+            NodeKind::Policy => of(&self.policies),
+            NodeKind::Action => of(&self.actions),
+            NodeKind::Schedule => of(&self.schedules),
+            NodeKind::Alert => of(&self.alerts),
+            NodeKind::Rule => of(&self.rules),
+            NodeKind::Extension => of(&self.extensions),
+            NodeKind::Source | NodeKind::Model | NodeKind::Metric | NodeKind::Exposure => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// The file that declares something, relative to the project folder.
+    #[must_use]
+    pub fn path_of(&self, kind: NodeKind, name: &str) -> Option<&str> {
+        self.declared(kind).into_iter().find(|(known, _)| *known == name).map(|(_, file)| file)
+    }
+
     /// Checks what was read.
     fn of(mut loaded: Loaded, dir: &Path, connectors: &Connectors) -> Result<Self, Diagnostics> {
         let mut checked = check::check(&mut loaded, connectors);
@@ -291,6 +332,7 @@ impl Project {
             topics: located(loaded.topics, "topic"),
             links: located(loaded.links, "link"),
             splits: located(loaded.splits, "split"),
+            merges: located(loaded.merges, "merge"),
             models,
             sources: checked.sources,
             singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),
@@ -405,8 +447,7 @@ impl Project {
             .map_err(|fault| fault.into_error("the SQL template"))
     }
 
-    /// A statement of `on-run-start` or `on-run-end` with every template expression replaced, in a run that began at
-    /// `moment`.
+    /// A statement of `on-run-start` or `on-run-end` with every template expression replaced.
     ///
     /// # Errors
     /// As [`Project::render_sql`].
@@ -414,9 +455,9 @@ impl Project {
         &self,
         sql: &str,
         context: &RenderContext<'_>,
-        moment: Timestamp,
+        given: &template::RunContext<'_>,
     ) -> Result<String> {
-        template::render_at(sql, context, &template::Columns::new(), moment, &self.macros)
+        template::render_given(sql, context, given, &self.macros)
             .map_err(|fault| fault.into_error("a statement of on-run-start or on-run-end"))
     }
 

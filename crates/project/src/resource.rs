@@ -11,6 +11,7 @@ pub mod dictionary;
 pub mod extension;
 pub mod learner;
 pub mod link;
+pub mod merge;
 pub mod policy;
 pub mod project_file;
 pub mod properties;
@@ -26,6 +27,8 @@ pub mod topic;
 
 use schemars::Schema;
 
+use crate::graph::NodeKind;
+
 /// One kind of resource: where its files live and what they may contain.
 pub struct ResourceKind {
     /// The word in the first line of a file: `sync: orders` declares the sync "orders".
@@ -36,6 +39,16 @@ pub struct ResourceKind {
     pub about: &'static str,
     /// The JSON Schema, generated from the struct that is parsed.
     pub schema: fn() -> Schema,
+}
+
+impl ResourceKind {
+    /// The kind of what its files declare, one in each, so that a file can be written anew by a program; none for
+    /// `flywheel.yaml`, for property files, and for extensions, which are folders.
+    #[must_use]
+    pub fn declares(&self) -> Option<NodeKind> {
+        let kind = NodeKind::ALL.into_iter().find(|kind| kind.word() == self.name);
+        kind.filter(|kind| *kind != NodeKind::Extension)
+    }
 }
 
 /// Every kind of resource, in the order of the wheel.
@@ -75,6 +88,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "splits",
         about: "A system that is taken apart into two, and where its rows go.",
         schema: || schemars::schema_for!(split::Split),
+    },
+    ResourceKind {
+        name: "merge",
+        folder: "merges",
+        about: "Tables of several systems that are made one, and when two of their records are the same.",
+        schema: || schemars::schema_for!(merge::Merge),
     },
     ResourceKind {
         name: "models",

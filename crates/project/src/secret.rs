@@ -96,6 +96,50 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     SECRET_WORDS.contains(&last) || SECRET_NAMES.iter().any(|known| name.ends_with(known))
 }
 
+/// What stands in the place of a password that is not shown.
+pub(crate) const VEIL: &str = "(secret)";
+/// What a password comes after in settings that are one text.
+const PASSWORD_WORDS: &[&str] = &["password=", "pwd="];
+
+/// A text without the passwords that stand within its addresses, `scheme://user:password@host`, and behind `password=` and
+/// `pwd=`; references stay.
+#[must_use]
+pub fn veiled(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, password, after)) = next_password(rest) {
+        out.push_str(before);
+        let shown = password.is_empty() || password.contains("${") || password == VEIL;
+        out.push_str(if shown { password } else { VEIL });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The next place where a password may stand: the text before it, the password, the text after it.
+fn next_password(text: &str) -> Option<(&str, &str, &str)> {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'');
+    let of_address = text.match_indices("://").find_map(|(at, mark)| {
+        let from = at + mark.len();
+        let whole = text.get(from..)?;
+        let reach = whole.find(|c: char| ends(c) || matches!(c, '/' | '?' | '#'));
+        let (user, _) = whole.get(..reach.unwrap_or(whole.len()))?.rsplit_once('@')?;
+        let (name, password) = user.split_once(':')?;
+        let start = from + name.len() + 1;
+        Some((start, start + password.len()))
+    });
+    let lower = text.to_ascii_lowercase();
+    let of_word = PASSWORD_WORDS.iter().filter_map(|word| {
+        let start = lower.find(word)? + word.len();
+        let rest = text.get(start..)?;
+        let length = rest.find(|c: char| ends(c) || matches!(c, ';' | '&' | ','));
+        Some((start, start + length.unwrap_or(rest.len())))
+    });
+    let (start, end) = of_address.into_iter().chain(of_word).min()?;
+    Some((text.get(..start)?, text.get(start..end)?, text.get(end..)?))
+}
+
 /// The files that references `${file:…}` of a text name, each as it is written there.
 #[must_use]
 pub fn named_files(text: &str) -> Vec<&str> {
@@ -346,6 +390,23 @@ mod tests {
             ["password: ${env:P}", "pass: \"{{ env_var('P') }}\"", "password:", "token_url: x"]
         {
             assert!(!holds_secret(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_within_a_text_are_veiled_and_references_are_not() {
+        for (text, expected) in [
+            ("url: https://u:hunter2@h/p?q#f", "url: https://u:(secret)@h/p?q#f"),
+            ("'a://u:p:q@h' b://x:y@z", "'a://u:(secret)@h' b://x:(secret)@z"),
+            ("Server=h;PWD=hunter2;Uid=u", "Server=h;PWD=(secret);Uid=u"),
+            ("host=h password=hunter2", "host=h password=(secret)"),
+        ] {
+            assert_eq!(veiled(text), expected);
+        }
+        for text in
+            ["https://h/a:b@c", "https://u@h", "p://u:${env:P}@h", "pwd=${secret:p};x", "中文"]
+        {
+            assert_eq!(veiled(text), text);
         }
     }
 

@@ -7,6 +7,7 @@
 pub(crate) mod blocks;
 mod fault;
 mod macros;
+mod question;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ use serde_json::{Map, Value as Json};
 pub(crate) use fault::Fault;
 pub use macros::Macros;
 pub(crate) use macros::{DbtGlobals, Versions};
+use question::Told;
+pub use question::{Ask, Asking, Cell, QUESTIONS_MAX, Question, Rows};
 use words::{Answer, Setup, Words};
 
 use crate::metric::table::{MetricReads, asked_learners};
@@ -122,20 +125,33 @@ pub(crate) fn scan(
     macros: &Arc<Macros>,
 ) -> Result<Scan, Box<Fault>> {
     let mut scan = Scan::default();
-    for incremental in [false, true] {
+    // dbt's own templates ask the database only while they are executed.
+    let mut execute = macros.dbt.is_none();
+    let mut ways = vec![true, false];
+    while let Some(incremental) = ways.pop() {
         let words = Words::new(Setup {
             vars,
             incremental,
             this: "this",
             answers: BTreeMap::new(),
+            told: BTreeMap::new(),
             columns: &Columns::new(),
-            // dbt's own templates ask the database only while they are executed.
-            execute: macros.dbt.is_none(),
+            execute,
+            answered: false,
             overrides: &Overrides::default(),
             moment: Some(PLANNED),
+            results: None,
             macros,
         });
-        let sql = run(template, &words, macros)?;
+        let outcome = run(template, &words, macros);
+        if words.seen().open.is_some() && execute {
+            // Nobody answers now: the template is looked at as dbt parses it.
+            scan.references.extend(words.seen().references);
+            execute = false;
+            ways.push(incremental);
+            continue;
+        }
+        let sql = outcome?;
         scan.metrics.extend(MetricReads::of(&sql));
         // Who asks a learner reads its table: it is built after it, and never before.
         let asked = asked_learners(&sql).into_iter();
@@ -171,34 +187,50 @@ pub(crate) fn parse(text: &str) -> Result<(), Box<Fault>> {
     }
 }
 
-/// Renders a template that may call `macros`.
+/// What a template is rendered with besides names.
+#[derive(Clone, Copy, Debug)]
+pub struct RunContext<'a> {
+    /// The columns of tables, for macros that ask for them.
+    pub columns: &'a Columns,
+    /// When the run began; always the same moment if absent, so that a query that tells it is known again.
+    pub moment: Option<Timestamp>,
+    /// Who answers what it asks the database.
+    pub asking: Asking<'a>,
+    /// What became of a build, for statements after it: dbt's `results`.
+    pub results: Option<&'a Json>,
+}
+
+impl Default for RunContext<'_> {
+    /// No columns, no moment of a run, and nobody who answers now.
+    fn default() -> Self {
+        Self {
+            columns: const { &Columns::new() },
+            moment: None,
+            asking: Asking::Away,
+            results: None,
+        }
+    }
+}
+
+/// Renders a template that may call `macros`, and knows nothing of a run.
 pub(crate) fn render(
     template: &str,
     context: &RenderContext<'_>,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_all(template, context, &Columns::new(), &Overrides::default(), None, macros)
+    let given = RunContext { asking: Asking::Closed, ..RunContext::default() };
+    render_all(template, context, &given, &Overrides::default(), macros)
 }
 
-/// Renders a template that may also ask for the columns of tables.
-pub(crate) fn render_with(
+/// Renders a template of a run.
+pub(crate) fn render_given(
     template: &str,
     context: &RenderContext<'_>,
-    columns: &Columns,
+    given: &RunContext<'_>,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_all(template, context, columns, &Overrides::default(), Some(PLANNED), macros)
-}
-
-/// As [`render_with`], for a run that began at `moment`.
-pub(crate) fn render_at(
-    template: &str,
-    context: &RenderContext<'_>,
-    columns: &Columns,
-    moment: Timestamp,
-    macros: &Arc<Macros>,
-) -> Result<String, Box<Fault>> {
-    render_all(template, context, columns, &Overrides::default(), Some(moment), macros)
+    let given = RunContext { moment: given.moment.or(Some(PLANNED)), ..*given };
+    render_all(template, context, &given, &Overrides::default(), macros)
 }
 
 /// Renders a template for a unit test.
@@ -208,36 +240,42 @@ pub(crate) fn render_overridden(
     overrides: &Overrides,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_all(template, context, &Columns::new(), overrides, Some(PLANNED), macros)
+    let given =
+        RunContext { moment: Some(PLANNED), asking: Asking::Closed, ..RunContext::default() };
+    render_all(template, context, &given, overrides, macros)
 }
 
 fn render_all(
     template: &str,
     context: &RenderContext<'_>,
-    columns: &Columns,
+    given: &RunContext<'_>,
     overrides: &Overrides,
-    moment: Option<Timestamp>,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
     let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
-    for _ in 0..ROUNDS_MAX {
+    let mut told: BTreeMap<Question, Told> = BTreeMap::new();
+    let (mut execute, mut namings) = (true, 0);
+    // Names may come up before and behind each answer.
+    for _ in 0..ROUNDS_MAX + 2 * QUESTIONS_MAX {
         let words = Words::new(Setup {
             vars: context.vars,
             incremental: context.incremental,
             this: &context.this,
             answers: answers.clone(),
-            columns,
-            execute: true,
+            told: told.clone(),
+            columns: given.columns,
+            execute,
+            answered: matches!(given.asking, Asking::By(_)),
             overrides,
-            moment,
+            moment: given.moment,
+            results: given.results,
             macros,
         });
         let outcome = run(template, &words, macros);
-        let open = words.seen().references.into_iter().filter(|r| !answers.contains_key(r));
+        let seen = words.seen();
+        let open = seen.references.into_iter().filter(|r| !answers.contains_key(r));
         let open: Vec<Reference> = open.collect();
-        if open.is_empty() {
-            return outcome;
-        }
+        let named = open.is_empty();
         for reference in open {
             let resolved = match &reference {
                 Reference::Ref(name) => (context.resolve_ref)(name),
@@ -245,6 +283,34 @@ fn render_all(
             };
             answers.insert(reference, Answer::from(resolved));
         }
+        if !named {
+            // What was asked may have named a table that was not known yet: the rest of the template was not seen.
+            if seen.open.is_none() {
+                namings += 1;
+            }
+            if namings >= ROUNDS_MAX {
+                break;
+            }
+            continue;
+        }
+        let Some((word, question)) = seen.open else { return outcome };
+        if told.len() >= QUESTIONS_MAX {
+            let message =
+                format!("the template asks the database more than {QUESTIONS_MAX} questions");
+            return Err(Box::new(Fault::new(&message)));
+        }
+        let answer = match given.asking {
+            Asking::Closed => Told::closed(&word),
+            Asking::Away => {
+                execute = false;
+                continue;
+            }
+            Asking::By(ask) => match ask(&question).transpose() {
+                Some(answer) => Told::from(answer),
+                None => return outcome,
+            },
+        };
+        told.insert(question, answer);
     }
     Err(Box::new(Fault::new("the template asks for other tables each time it is rendered")))
 }

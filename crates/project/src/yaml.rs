@@ -8,6 +8,7 @@
 mod build;
 pub mod comments;
 pub(crate) mod scalar;
+pub mod written;
 
 pub use build::parse;
 
@@ -128,6 +129,43 @@ impl Node {
             Value::Map(entries) => serde_json::Value::Object(
                 entries.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect(),
             ),
+        }
+    }
+
+    /// The keys, and numbers of items from 0, that lead to what begins last at a place or before it; nothing for a place
+    /// before everything.
+    #[must_use]
+    pub fn way_to(&self, place: Span) -> Vec<String> {
+        let (mut found, mut at) = (Vec::new(), (0, 0));
+        self.walk(&mut Vec::new(), &mut |span: Span, way: &[String]| {
+            let begins = (span.line, span.column);
+            if begins <= (place.line, place.column) && begins >= at {
+                (found, at) = (way.to_vec(), begins);
+            }
+        });
+        found
+    }
+
+    /// Visits everything below, each with its place and the way to it.
+    fn walk(&self, way: &mut Vec<String>, visit: &mut dyn FnMut(Span, &[String])) {
+        match &self.value {
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    way.push(key.name.clone());
+                    visit(key.span, way.as_slice());
+                    value.walk(way, visit);
+                    way.pop();
+                }
+            }
+            Value::List(items) => {
+                for (number, item) in items.iter().enumerate() {
+                    way.push(number.to_string());
+                    visit(item.span, way.as_slice());
+                    item.walk(way, visit);
+                    way.pop();
+                }
+            }
+            _ => {}
         }
     }
 

@@ -9,7 +9,8 @@
 //! Only records that share a blocking key are compared, so the work grows with the number of records,
 //! not with its square. A pair is joined only if the cluster that comes out stays sound: two different
 //! external ids of one system are never joined, and a chain of likenesses whose ends are not alike is
-//! not either; both go to a person instead.
+//! not either; both go to a person instead. What a person said goes before every rule: records that were said
+//! to be different are never in one cluster.
 
 mod block;
 mod cluster;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use rules::{Contradiction, Exact, MatchRules, Measure, Part, Scored};
 pub use similar::{WordWeights, jaro_winkler};
-pub use survive::{Keep, MergeRecord, Survivorship, Unmerged, merge};
+pub use survive::{Combine, Keep, MergeRecord, Survivorship, Unmerged, merge, merge_with};
 
 use crate::record::{Record, value};
 use block::Prepared;
@@ -94,6 +95,31 @@ pub struct Cluster {
     pub why: Vec<String>,
 }
 
+/// A pair that joined two clusters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The one record.
+    pub a: Key,
+    /// The other one.
+    pub b: Key,
+    /// The score, 1 for exact rules.
+    pub score: f64,
+    /// The rule.
+    pub why: String,
+}
+
+/// What people said about pairs of records, in either order. A record that is not there any more is no mistake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Those that are the same, whatever the rules say.
+    pub same: BTreeSet<(Key, Key)>,
+    /// Those that are different; they are never in one cluster and not asked about.
+    pub different: BTreeSet<(Key, Key)>,
+}
+
+/// Why records are the same that a person said are the same.
+pub const SAID: &str = "a person said so";
+
 /// What matching found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Matched {
@@ -101,6 +127,8 @@ pub struct Matched {
     pub clusters: Vec<Cluster>,
     /// What a person has to decide, the likeliest first.
     pub review: Vec<Review>,
+    /// The pairs that made the clusters, in the order they were joined.
+    pub joined: Vec<Joined>,
     /// How many records were looked at.
     pub records: usize,
     /// How many pairs were scored.
@@ -120,6 +148,16 @@ type Numbers = (usize, usize);
 /// # Cost
 /// Near-linear: `n · (rules + keys · BLOCK_ROWS_MAX)` comparisons at most.
 pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
+    find_with(entries, rules, &Decided::default())
+}
+
+/// As [`find`], where people have decided some pairs already.
+///
+/// # Errors
+/// As [`find`].
+/// # Cost
+/// As [`find`].
+pub fn find_with(entries: &[Entry], rules: &MatchRules, decided: &Decided) -> Result<Matched> {
     rules.check()?;
     let mut seen = BTreeSet::new();
     if let Some(twice) = entries.iter().find(|entry| !seen.insert(&entry.key)) {
@@ -130,11 +168,19 @@ pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
         .hint("Give every record once."));
     }
     let prepared = Prepared::new(entries, rules);
-    let mut clusters = cluster::Clusters::new(entries, &prepared);
+    let said = numbered(entries, &decided.same);
+    let apart = numbered(entries, &decided.different);
+    let mut clusters = cluster::Clusters::new(entries, &prepared, &apart);
+    for pair in said.difference(&apart) {
+        clusters.join(*pair, 1.0, SAID, false);
+    }
     let mut exact: BTreeSet<Numbers> = BTreeSet::new();
     for rule in &rules.exact {
         let checked = !matches!(rule, Exact::ExternalId { .. });
-        let against = |pair| prepared.contradiction(pair).filter(|_| checked);
+        let against = |pair: Numbers| match apart.contains(&pair) {
+            true => Some("a person said that they are different".to_owned()),
+            false => prepared.contradiction(pair).filter(|_| checked),
+        };
         let (why, found) = exact_matches(entries, rule, rules, &against);
         for Found { number, fits, differs } in found {
             let clear = clusters.together(&fits);
@@ -175,8 +221,22 @@ pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
             }
         }
     }
-    let (clusters, review) = clusters.done();
-    Ok(Matched { clusters, review, records: entries.len(), pairs_scored })
+    let (clusters, review, joined) = clusters.done();
+    Ok(Matched { clusters, review, joined, records: entries.len(), pairs_scored })
+}
+
+/// Pairs by the numbers of their entries, those of which both are there.
+fn numbered(entries: &[Entry], pairs: &BTreeSet<(Key, Key)>) -> BTreeSet<Numbers> {
+    if pairs.is_empty() {
+        return BTreeSet::new();
+    }
+    let numbers: BTreeMap<&Key, usize> =
+        entries.iter().enumerate().map(|(number, entry)| (&entry.key, number)).collect();
+    let of = |(a, b): &(Key, Key)| {
+        let (a, b) = (*numbers.get(a)?, *numbers.get(b)?);
+        (a != b).then_some((a.min(b), a.max(b)))
+    };
+    pairs.iter().filter_map(of).collect()
 }
 
 /// A record and those before it that an exact rule finds to be the same.

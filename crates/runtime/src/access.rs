@@ -41,7 +41,7 @@ const TOLD_OF: &str = "the rules of the tables it tells of";
 static EVERYTHING: LazyLock<Readers> = LazyLock::new(Readers::default);
 
 /// On whose behalf rows are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
     /// The project itself, and whoever runs commands in its folder: without rules.
     Owner,
@@ -57,7 +57,7 @@ pub enum Reading {
 }
 
 /// Somebody who reads, as rules know them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reader {
     /// The name of the user.
     pub user: Option<String>,
@@ -251,11 +251,21 @@ impl Reading {
         self.readers().iter().all(|reader| reader.operates)
     }
 
-    /// Lets the catalog show what the reader may see.
+    /// Whether no rule of the project hides anything from any of those who read.
+    #[must_use]
+    pub fn sees_everything(&self, project: &Project) -> bool {
+        let rules = || project.rules.values();
+        self.readers().iter().all(|reader| !rules().any(|rule| reader.is_limited_by(rule)))
+    }
+
+    /// Lets the catalog show what the reader may see, and its queries take what they may take.
     ///
     /// # Errors
     /// Those of secrets that masks need, and of the metadata.
     pub fn limit(&self, workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+        if let Some(allowance) = self.allowance(workspace) {
+            catalog.within(allowance);
+        }
         if !self.audits() {
             catalog.forget(&audit::name());
         }

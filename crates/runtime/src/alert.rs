@@ -6,6 +6,8 @@
 
 mod condition;
 
+use std::time::Duration;
+
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::Project;
 use flywheel_project::resource::alert::Alert;
@@ -13,6 +15,10 @@ use flywheel_state::{Found, ITSELF, Looked, WatchPlan};
 use serde::Serialize;
 
 use crate::Workspace;
+
+/// How long one look at a condition may take: alerts are looked at one after the other, and none may keep the others waiting
+/// for ever.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// What an alert found that goes on.
 #[derive(Clone, Debug, Serialize)]
@@ -110,9 +116,15 @@ pub async fn look(workspace: &Workspace, alert: &Alert) -> Result<usize> {
     if alert.paused {
         return Ok(0);
     }
-    let looked = match Box::pin(condition::look(workspace, alert)).await {
-        Ok(looked) => looked,
-        Err(error) => {
+    let looking = Box::pin(condition::look(workspace, alert));
+    let looked = match tokio::time::timeout(LOOK_MAX, looking).await {
+        Ok(Ok(looked)) => looked,
+        Err(_) => {
+            tracing::warn!(alert = %alert.alert, "what an alert tells of takes too long to be looked at");
+            let why = format!("it took longer than {} seconds", LOOK_MAX.as_secs());
+            Looked { found: vec![unseen(&why)], complete: false }
+        }
+        Ok(Err(error)) => {
             tracing::warn!(alert = %alert.alert, error = %error.report(), "what an alert tells of cannot be looked at");
             Looked { found: vec![unseen(error.message())], complete: false }
         }

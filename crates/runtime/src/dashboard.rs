@@ -755,14 +755,19 @@ pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Res
         Error::invalid(format!("the dashboard has {}\n\n{mistakes}\n", mistakes.summary()))
             .hint("Nothing was written.")
     })?;
-    for tile in &checked.tiles {
-        // The texts of conditions are only understood when they are asked.
-        question(project, &checked, tile, &Asked::default(), workspace.now(), Some(&[]))
-            .map_err(|error| error.context(format!("tile \"{}\"", tile.tile)))?;
-    }
+    ask_all(project, &checked, workspace.now())?;
     let path = workspace.dir().join(&file);
     write(&path, &text, before.is_none())?;
     Ok(Saved { file, path, before })
+}
+
+/// Asks what every tile asks, without an answer: the texts of conditions are only understood when they are asked.
+pub(crate) fn ask_all(project: &Project, board: &Dashboard, now: Timestamp) -> Result<()> {
+    for tile in &board.tiles {
+        question(project, board, tile, &Asked::default(), now, Some(&[]))
+            .map_err(|error| error.context(format!("tile \"{}\"", tile.tile)))?;
+    }
+    Ok(())
 }
 
 /// Writes a file of the project whole or not at all; a `fresh` one is not written over another.

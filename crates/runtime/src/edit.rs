@@ -15,9 +15,9 @@
 
 mod define;
 
-use flywheel_base::{Error, ErrorKind, Result};
-use flywheel_project::resource::sync::Write;
+use flywheel_base::{Error, Result};
 use flywheel_state::{Made, MadeKind, TaskOutcome};
+use flywheel_transform::refuse_ours;
 use flywheel_warehouse::{
     Catalog, Edit, Edited, Location, TableName, Verb, is_definition, is_edit,
 };
@@ -114,9 +114,9 @@ pub async fn edit(
 /// table. It is durable when this returns.
 ///
 /// # Errors
-/// [`ErrorKind::Denied`] if the table is made by a model, a learner or the platform, or landed by a sync
-/// and [`Options::landed`] is not said, or seen only in part by who sends it; [`ErrorKind::Invalid`] and
-/// [`ErrorKind::NotFound`] for what does not fit; else those of [`flywheel_warehouse::Edit::run`].
+/// [`flywheel_base::ErrorKind::Denied`] if the table is made by a model, a learner or the platform, or landed by a
+/// sync and [`Options::landed`] is not said, or seen only in part by who sends it;
+/// [`flywheel_base::ErrorKind::Invalid`] and [`flywheel_base::ErrorKind::NotFound`] for what does not fit; else those of [`flywheel_warehouse::Edit::run`].
 pub async fn statement(workspace: &Workspace, sql: &str, options: Options<'_>) -> Result<Done> {
     let prepared = Box::pin(prepare(workspace, sql, options)).await?;
     Box::pin(perform(workspace, prepared, sql, options)).await
@@ -255,18 +255,6 @@ fn keep_before(workspace: &Workspace, catalog: &Catalog, name: &TableName) -> Re
     workspace.store.keep_made_before(&name.to_string(), &reads)
 }
 
-/// Schemas that are the platform's own, and the hint for who wants to write there.
-const OURS: &[(&str, &str, &str)] = &[
-    (
-        "system",
-        "is written by the platform alone",
-        "It records what happened; use the commands that act on it, such as `flywheel quarantine` or `flywheel policy`.",
-    ),
-    ("learn", "is written by a learner", "Change the learner's file and run `flywheel learn`."),
-    ("metrics", "is answered by semantic views", "Change the files in `metrics/`."),
-    ("information_schema", "is filled by the engine", "Choose another schema."),
-];
-
 /// Refuses names that are no folders of a schema and of a table in it.
 fn require_plain(schema: &str, name: &str) -> Result<()> {
     let place = format!("{schema}/{name}");
@@ -276,16 +264,6 @@ fn require_plain(schema: &str, name: &str) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Refuses a schema that is the platform's own.
-fn refuse_ours(schema: &str, what: &str) -> Result<()> {
-    match OURS.iter().find(|(ours, ..)| *ours == schema) {
-        None => Ok(()),
-        Some((_, why, hint)) => {
-            Err(Error::new(ErrorKind::Denied, format!("{what} {why}")).hint(*hint))
-        }
-    }
 }
 
 /// Refuses a table that would take the name of a view.
@@ -301,33 +279,5 @@ fn refuse_view(workspace: &Workspace, table: &TableName) -> Result<()> {
 
 /// Refuses tables whose rows somebody else answers for.
 fn refuse_owned(workspace: &Workspace, table: &TableName, landed: bool) -> Result<()> {
-    let name = table.to_string();
-    let denied = |what: String| Error::new(ErrorKind::Denied, format!("table \"{name}\" {what}"));
-    refuse_ours(&table.schema, &format!("table \"{name}\""))?;
-    let project = &workspace.project;
-    if let Some(model) = project.models.values().find(|model| model.relation() == name) {
-        return Err(denied(format!("is built by the model \"{}\"", model.name)).hint(
-            "The next build would undo it; change the model's SQL, or the tables it reads, and run `flywheel build`.",
-        ));
-    }
-    if workspace.store.publications()?.iter().any(|published| published.name == name) {
-        return Err(denied("was published by a build".to_owned())
-            .hint("Change what it is built from and run `flywheel build`."));
-    }
-    if landed {
-        return Ok(());
-    }
-    for (sync, declared) in project.syncs.iter().filter(|(_, sync)| sync.lands()) {
-        let Some(stream) = declared.streams.iter().find(|stream| stream.table() == name) else {
-            continue;
-        };
-        let after = match stream.write {
-            Write::Replace | Write::Mirror => "its next run replaces what you change",
-            _ => "its next run writes a row you change again once its source changes it",
-        };
-        return Err(denied(format!("is landed by the sync \"{sync}\"")).hint(format!(
-            "On the command line, `flywheel sql --landed` changes its rows nevertheless; {after}."
-        )));
-    }
-    Ok(())
+    flywheel_transform::refuse_owned(workspace.world(), table, landed)
 }

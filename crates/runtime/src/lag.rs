@@ -10,6 +10,7 @@ use flywheel_state::Task;
 use serde::Serialize;
 
 use crate::Workspace;
+use crate::follow::followed;
 use crate::mapping::mapping;
 use crate::run::chosen;
 use crate::task::changes::reader;
@@ -30,7 +31,7 @@ pub struct StreamLag {
     pub behind: Option<u64>,
     /// Of what.
     pub unit: Option<String>,
-    /// When it last came to its end without an error.
+    /// When it last came to its end without an error; of one that a server follows, up to when it is committed.
     pub last_at: Option<String>,
     /// Seconds since then.
     pub age_s: Option<f64>,
@@ -58,28 +59,31 @@ impl StreamLag {
 pub async fn lag(workspace: &Workspace, names: &[String]) -> Result<Vec<StreamLag>> {
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let mut all = Vec::new();
-    let mut away = Away::new();
+    let mut asking = Asking { away: Away::new(), reached: followed::reached(workspace)? };
     for (name, sync) in &workspace.project.syncs {
         if names.contains(name) {
             for to in sync.destination.names() {
-                of_sync(workspace, name, sync, to, &mut away, &mut all).await?;
+                of_sync(workspace, name, sync, to, &mut asking, &mut all).await?;
             }
         }
     }
     Ok(all)
 }
 
-/// When each stream of each sync last came to its end without an error, by its name as in [`StreamLag`]; no source is asked.
+/// When each stream of each sync last came to its end without an error, by its name as in [`StreamLag`], or up to when it is
+/// committed if a server follows it; no source is asked.
 ///
 /// # Errors
 /// Those of the metadata.
 pub fn last_successes(workspace: &Workspace) -> Result<Vec<LastSuccess>> {
     let mut all = Vec::new();
+    let reached = followed::reached(workspace)?;
     for (sync, declared) in &workspace.project.syncs {
         for to in declared.destination.names() {
             for stream in &declared.streams {
                 let stream = named(sync, stream, to);
                 let at = workspace.store.last_success("sync", &stream)?;
+                let at = at.max(reached.get(&stream).copied());
                 all.push(LastSuccess { sync: sync.clone(), stream, at });
             }
         }
@@ -101,17 +105,27 @@ pub struct LastSuccess {
 /// Connections that did not answer, and what was said: they are not waited for again.
 type Away = BTreeMap<String, String>;
 
+/// What is known while all streams are asked about.
+struct Asking {
+    away: Away,
+    /// Up to when streams are committed that are followed.
+    reached: BTreeMap<String, Timestamp>,
+}
+
 async fn of_sync(
     workspace: &Workspace,
     name: &str,
     sync: &Sync,
     to: &str,
-    away: &mut Away,
+    asking: &mut Asking,
     all: &mut Vec<StreamLag>,
 ) -> Result<()> {
     for stream in &sync.streams {
         let task = named(name, stream, to);
         let last_at = workspace.store.last_success("sync", &task)?;
+        let reached = asking.reached.get(&task).copied();
+        let last_at = last_at.max(reached);
+        let tasks = workspace.store.tasks_named("sync", &task, TASKS_LOOKED_AT)?;
         let now = workspace.machine.now();
         let mut one = StreamLag {
             name: task.clone(),
@@ -125,11 +139,12 @@ async fn of_sync(
             unit: None,
             last_at: last_at.map(|at| at.to_string()),
             age_s: last_at.map(|at| (now.micros() - at.micros()).max(0) as f64 / 1e6),
-            failure: failure(&workspace.store.tasks_named("sync", &task, TASKS_LOOKED_AT)?),
+            // One that is followed and has come further since has got over it.
+            failure: failure(&tasks).filter(|_| reached.is_none() || reached <= newest_end(&tasks)),
             error: None,
         };
         if stream.read != Read::Full {
-            match ask_once(workspace, name, sync, stream, to, away).await {
+            match ask_once(workspace, name, sync, stream, to, &mut asking.away).await {
                 Ok(Some(lag)) => {
                     (one.behind, one.unit) = (Some(lag.behind), Some(lag.unit.to_owned()));
                 }
@@ -144,6 +159,13 @@ async fn of_sync(
 
 /// How many of a stream's newest tasks are looked at for one that came to an end.
 const TASKS_LOOKED_AT: u32 = 20;
+
+/// When the newest task ended, the newest first.
+fn newest_end(tasks: &[Task]) -> Option<Timestamp> {
+    let task = tasks.first()?;
+    let took_us = task.duration_ms.unwrap_or_default() * 1e3;
+    Some(task.started_at.plus_micros(took_us as i64))
+}
 
 /// Why the newest task that came to an end failed, the newest first; one that runs or was passed over says nothing.
 fn failure(tasks: &[Task]) -> Option<String> {

@@ -34,7 +34,10 @@ use self::work::Work;
 use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
 
+pub(crate) use expression::arrays;
 pub use revert::{Reverted, revert};
+pub(crate) use rules::{SAME_ID, match_rules};
+pub(crate) use side::{json_values, moments, objects, texts};
 
 /// The kind of runs, and what their tasks are called.
 pub const KIND: &str = "link";

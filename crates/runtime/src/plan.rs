@@ -3,15 +3,18 @@
 //! A plan is remembered as a small file in `.flywheel/plans`, named by its digest. Losing it loses
 //! nothing but the right to apply it: it is made anew in a moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
 use flywheel_project::NodeKind;
 use flywheel_project::graph::Known;
+use flywheel_state::PRODUCTION;
 use flywheel_transform::{BuildOptions, BuildReport, Changes, ModelDiff, SAMPLES_MAX};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Reading;
+use crate::access::made::read_by;
 use crate::{Observer, Workspace, run};
 
 /// How many plans are remembered.
@@ -67,6 +70,85 @@ pub async fn diff(
     flywheel_transform::diff(workspace.world(), changes, options, samples).await
 }
 
+/// As [`diff`], of one model; none if it would not differ from production.
+///
+/// # Errors
+/// As [`diff`].
+pub async fn diff_of(
+    workspace: &Workspace,
+    changes: &Changes,
+    options: BuildOptions<'_>,
+    model: &str,
+    samples: usize,
+) -> Result<Option<ModelDiff>> {
+    let samples = samples.min(SAMPLES_MAX);
+    let wanted = |name: &str| name == model;
+    let world = workspace.world();
+    let found = flywheel_transform::diff_where(world, changes, options, samples, wanted);
+    Ok(Box::pin(found).await?.into_iter().next())
+}
+
+/// Whether a rule hides something of a model from the reader, or of what its query reads, now or once the plan is
+/// applied: then its rows are not compared for them, since a row that differs would be told whole.
+///
+/// # Errors
+/// As [`Reading::limits_now`], and those of a template that cannot be rendered.
+pub async fn hides(
+    workspace: &Workspace,
+    changes: &Changes,
+    reading: &Reading,
+    model: &str,
+) -> Result<bool> {
+    let mut hidden = reading.limits_now(workspace).await?.hidden;
+    if workspace.store.environment() != PRODUCTION {
+        let production = workspace.at(workspace.now())?.in_environment(PRODUCTION)?;
+        hidden.extend(reading.limits_now(&production).await?.hidden);
+    }
+    if hidden.is_empty() {
+        return Ok(false);
+    }
+    let mut queries: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // A template may ask a table that its query does not name afterwards: what is declared to be read counts as well.
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let lineage = flywheel_transform::lineage(&workspace.project)?;
+    let tables: BTreeMap<_, _> =
+        lineage.nodes.iter().filter_map(|node| Some((&node.id, node.table.as_ref()?))).collect();
+    for edge in &lineage.edges {
+        if let (Some(from), Some(to)) = (tables.get(&edge.from), tables.get(&edge.to)) {
+            declared.entry((*to).clone()).or_default().push((*from).clone());
+        }
+    }
+    for node in lineage.nodes {
+        if let (Some(table), Some(sql)) = (node.table, node.sql) {
+            queries.entry(table).or_default().push(sql);
+        }
+    }
+    for environment in BTreeSet::from([PRODUCTION, workspace.store.environment()]) {
+        for build in workspace.store.builds_of(environment)? {
+            queries.entry(build.name).or_default().extend(build.sql);
+        }
+    }
+    for change in &changes.models {
+        let both = change.sql_before.iter().chain(&change.sql_after).cloned();
+        queries.entry(change.name.clone()).or_default().extend(both);
+    }
+    let known: BTreeSet<String> = queries.keys().chain(&hidden).cloned().collect();
+    let (mut front, mut seen) = (vec![model.to_owned()], BTreeSet::new());
+    while let Some(name) = front.pop() {
+        if hidden.contains(&name) {
+            return Ok(true);
+        }
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        front.extend(declared.get(&name).into_iter().flatten().cloned());
+        for sql in queries.get(&name).into_iter().flatten() {
+            front.extend(read_by(sql, &known));
+        }
+    }
+    Ok(false)
+}
+
 /// The selection in words that mean the same when the plan is applied: those that look at an earlier
 /// build or at `selectors.yml` become the names they stand for.
 fn selection(
@@ -99,7 +181,10 @@ pub async fn apply(
             "plan {digest} is for the environment \"{}\"",
             remembered.environment
         ))
-        .hint(format!("Add --environment {}.", remembered.environment)));
+        .hint(format!(
+            "Choose that environment: --environment {0}, or {0} on the page of the plan.",
+            remembered.environment
+        )));
     }
     let known = Known::new();
     let options = BuildOptions {
@@ -115,12 +200,14 @@ pub async fn apply(
         return Err(Error::blocked(format!(
             "plan {digest} is no longer what would happen: {reasons}"
         ))
-        .hint("Run `flywheel plan` again and apply what it shows."));
+        .hint(
+            "Plan again, on the page of the plan or with `flywheel plan`, and apply what it shows.",
+        ));
     }
     let breaks = now.breaks();
     if !breaks.is_empty() {
         return Err(Error::blocked(format!("plan {digest} breaks {}", breaks.join("; ")))
-            .hint("Mend what it names; `flywheel build` builds the rest and keeps the last good version of these."));
+            .hint("Mend what it names; a build, from the page of models or with `flywheel build`, builds the rest and keeps the last good version of these."));
     }
     run::build(workspace, options, observer).await
 }
@@ -181,7 +268,7 @@ fn remember(folder: &Path, digest: &str, plan: &Remembered) -> Result<()> {
 fn recall(folder: &Path, digest: &str) -> Result<Remembered> {
     let unknown = || {
         Error::not_found(format!("no plan \"{digest}\" is remembered"))
-            .hint("Run `flywheel plan`, and apply the plan by the digest it prints.")
+            .hint("Plan again, on the page of the plan or with `flywheel plan`, and apply the plan that it shows by its digest.")
     };
     if digest.is_empty() || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(unknown());

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use arrow::array::{Array, Int64Array};
-use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
+use flywheel_base::{Error, ErrorKind, QuotaExceeded, Result, statement, suggest};
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
@@ -44,7 +44,7 @@ pub async fn preview(
             .hint(suggest::hint(name, policies.keys().map(String::as_str)))
     })?;
     let refusal = Box::pin(reading.refusal_of_policy(workspace, name)).await?;
-    let ctx = now(workspace).await?;
+    let ctx = now_for(workspace, reading).await?;
     let mut found = Box::pin(preview::preview(&ctx, name, policy, sample)).await;
     if let Ok(found) = &mut found {
         found.notes.extend(warnings_of(workspace, &policy.file));
@@ -56,6 +56,7 @@ pub async fn preview(
             refusal.message(),
             refusal.hint_text().unwrap_or_default()
         ))),
+        Err(error) if QuotaExceeded::of(&error).is_some() => Err(error),
         // What is wrong with it may name values.
         Err(error) => Err(Error::new(
             error.kind(),
@@ -88,7 +89,7 @@ pub async fn preview_text(
         return Err(refusal);
     }
     let policy = drafted.project.policies.get(&draft.name).ok_or_else(|| lost(&draft))?;
-    let ctx = now(&drafted).await?;
+    let ctx = now_for(&drafted, reading).await?;
     let mut found = Box::pin(preview::preview(&ctx, &draft.name, policy, sample)).await?;
     if !workspace.project.policies.contains_key(&draft.name) {
         found.delivery.approval = true;
@@ -211,6 +212,17 @@ pub async fn create(workspace: &Workspace, text: &str, reading: &Reading) -> Res
     Ok(Created { name: draft.name, file: draft.path, path, before })
 }
 
+/// Whether turns could go on with a policy as its file shall be.
+///
+/// # Errors
+/// Those of [`preview::check`].
+pub(crate) async fn check(drafted: &Workspace, name: &str) -> Result<()> {
+    let policy = drafted.project.policies.get(name);
+    let policy = policy.ok_or_else(|| Error::internal("a checked policy is not there"))?;
+    let ctx = now(drafted).await?;
+    Box::pin(preview::check(&ctx, name, policy)).await
+}
+
 fn lost(draft: &Draft) -> Error {
     Error::internal(format!("policy \"{}\" was read and is not there", draft.name))
 }
@@ -223,8 +235,9 @@ pub(crate) fn queries(workspace: &Workspace, name: &str) -> Result<Vec<String>> 
     if let Some(Consent::Sql(sql)) = &policy.consent {
         templates.push(sql);
     }
+    templates.extend(&policy.stock);
     if let Choose::Experiment(experiment) = &policy.choose {
-        templates.extend(&experiment.pre_period);
+        templates.extend(experiment.queries().into_iter().map(|(_, sql)| sql));
         templates.extend(experiment.guardrails.iter().map(|guardrail| &guardrail.events));
     }
     let query = |template: &String| -> Result<String> {
@@ -363,6 +376,12 @@ pub async fn plan(
 async fn now(workspace: &Workspace) -> Result<Context<'_>> {
     let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
     workspace.context(turn, workspace.now()).await
+}
+
+/// As [`now()`], within what the reader may take.
+async fn now_for<'a>(workspace: &'a Workspace, reading: &Reading) -> Result<Context<'a>> {
+    let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
+    workspace.context_for(turn, workspace.now(), reading).await
 }
 
 /// The moment of the last turn: what has been joined up to then is what can be asked about.

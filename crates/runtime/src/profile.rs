@@ -8,12 +8,13 @@
 mod column;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use flywheel_algo::sketch::Sampler;
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::NodeKind;
-use flywheel_warehouse::TableName;
+use flywheel_warehouse::{Catalog, TableName};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -123,11 +124,17 @@ impl Profile {
     }
 }
 
-/// Profiles a table or view, unless its version has been profiled; `again` profiles it anyway.
+/// Profiles a table or view, unless its version has been profiled; `again` profiles it anyway. It is of all rows, whoever
+/// asks for it, and takes from the quota of whoever does (`by`).
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table; those of the query and the metadata.
-pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<Profiled> {
+pub async fn profile(
+    workspace: &Workspace,
+    name: &str,
+    again: bool,
+    by: &Reading,
+) -> Result<Profiled> {
     let catalogue = Box::pin(collect(workspace)).await?;
     let asset = catalogue.asset(name)?;
     if !asset.is_table {
@@ -149,7 +156,14 @@ pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<P
     }
     let table = TableName::parse(&asset.name)?;
     let sql = format!("select * from {}", quoted(&table));
-    let query = workspace.session_for("", &Reading::Owner).await?.query(&sql).await?;
+    let within = |catalog: &mut Catalog| {
+        if let Some(allowance) = by.allowance(workspace) {
+            catalog.within(Arc::new(allowance.of_steps()));
+        }
+        Ok(())
+    };
+    let session = workspace.session_beside("", &Reading::Owner, within).await?;
+    let query = session.query(&sql).await?;
     let mut gathered = Gathered::new(&query.schema(), &masked);
     let mut rows = query.stream().await?;
     while let Some(batch) = rows.try_next().await? {

@@ -291,21 +291,30 @@ pub async fn save(
     let text = comments::carried(before.as_deref().unwrap_or_default(), &published::write(query));
     let draft = Draft::of_query(project, name, &text)?;
     let drafted = workspace.drafted(&draft)?;
-    let checked = drafted.project.queries.get(name);
+    Box::pin(plan(&drafted, name, reading)).await?;
+    let path = workspace.dir().join(&draft.path);
+    dashboard::write(&path, &text, before.is_none())?;
+    Ok(Saved { file: draft.path, path, before })
+}
+
+/// Plans a published query on behalf of who publishes.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if it cannot be planned, that of reading what a rule hides.
+pub(crate) async fn plan(workspace: &Workspace, name: &str, reading: &Reading) -> Result<()> {
+    let checked = workspace.project.queries.get(name);
     let checked = checked.ok_or_else(|| Error::internal("a checked query is not there"))?;
-    let sql = published_sql(&drafted.project, checked)?;
-    let session = drafted.session_for(&sql, reading).await?;
-    session.query_with(&sql, &published_plan(checked)?).await.map_err(|error| {
+    let sql = published_sql(&workspace.project, checked)?;
+    let session = workspace.session_for(&sql, reading).await?;
+    let planned = session.query_with(&sql, &published_plan(checked)?).await;
+    planned.map(drop).map_err(|error| {
         let kind = match error.kind() {
             ErrorKind::NotFound => ErrorKind::Invalid,
             kind => kind,
         };
         let refused = Error::new(kind, format!("sql: {}", told(&error)));
         refused.hint(error.hint_text().unwrap_or("Nothing was written.").to_owned())
-    })?;
-    let path = workspace.dir().join(&draft.path);
-    dashboard::write(&path, &text, before.is_none())?;
-    Ok(Saved { file: draft.path, path, before })
+    })
 }
 
 /// Removes the file of a published query that has this version.

@@ -1,12 +1,15 @@
 //! Rows that were set aside: `system.quarantine`.
 
+pub mod mend;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::iter::repeat_n;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt64Array, new_null_array,
 };
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type};
@@ -17,9 +20,10 @@ use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
 use flywheel_project::resource::sync::{Read, Stream, Sync};
 use flywheel_state::TaskOutcome;
-use flywheel_warehouse::{Duplicates, RowStream, Write, WriteMode};
+use flywheel_warehouse::{Duplicates, Location, RowStream, Write, WriteMode};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::quality::Gate;
 use crate::recorder::Recorder;
@@ -58,6 +62,15 @@ pub struct QuarantineRow {
     pub first_at: Timestamp,
     /// The logical moment its status last changed.
     pub changed_at: Timestamp,
+    /// What somebody gave for its columns before it landed, as a JSON object; values with a mask are not kept.
+    #[serde(default)]
+    pub edited: Option<String>,
+    /// Who mended it by hand or gave it up.
+    #[serde(default)]
+    pub ended_by: Option<String>,
+    /// Why it was given up.
+    #[serde(default)]
+    pub ended_why: Option<String>,
 }
 
 /// The source of events that do not fit their topic: the topic is their stream, and they have no sync.
@@ -86,6 +99,13 @@ pub const TABLE: SystemTable = SystemTable {
         ("status", Text, "open, replayed or discarded"),
         ("first_at", Moment, "the logical moment it was set aside"),
         ("changed_at", Moment, "the logical moment its status last changed"),
+        (
+            "edited",
+            Text,
+            "what somebody gave for its columns before it landed, as JSON; not what a mask hides",
+        ),
+        ("ended_by", Text, "who mended it by hand, or gave it up for a reason"),
+        ("ended_why", Text, "why it was given up"),
     ],
 };
 
@@ -263,6 +283,9 @@ fn batch(
         same("open"),
         Arc::clone(&moment),
         moment,
+        new_null_array(&DataType::Utf8, rows.len()),
+        new_null_array(&DataType::Utf8, rows.len()),
+        new_null_array(&DataType::Utf8, rows.len()),
     ];
     RecordBatch::try_new(TABLE.schema(), columns)
         .map_err(|e| Error::internal("rejected rows do not fit system.quarantine").caused_by(e))
@@ -414,6 +437,68 @@ async fn replay_stream(
     Ok(())
 }
 
+/// The property of a commit that says which rows of the quarantine it landed.
+pub(crate) const LANDED: &str = "quarantined";
+/// Rows that a commit names at most; one of more rows has a digest of them only.
+const LANDED_MAX: usize = mend::ROWS_MAX;
+
+/// What a commit says of the rows of the quarantine that it landed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Landed {
+    /// Their ids.
+    rows: Vec<String>,
+    /// What was given for their columns, as it is kept.
+    #[serde(default)]
+    edited: Option<String>,
+    /// Who gave it.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+impl Landed {
+    /// What a commit of these rows says; nothing if they are too many.
+    fn said(rows: &[QuarantineRow], ending: Ending<'_>) -> Result<Option<Value>> {
+        if rows.len() > LANDED_MAX {
+            return Ok(None);
+        }
+        let landed = Self {
+            rows: rows.iter().map(|row| row.quarantine_id.clone()).collect(),
+            edited: ending.edited.map(str::to_owned),
+            by: ending.by.map(str::to_owned),
+        };
+        serde_json::to_value(landed)
+            .map(Some)
+            .map_err(|error| Error::internal("what landed is no JSON").caused_by(error))
+    }
+}
+
+/// Marks those of open rows that landed already, in an attempt that was cut off before it marked them: with what was given
+/// for them then. Returns the others, and how many these were.
+async fn mark_landed(
+    workspace: &Workspace,
+    at: &Location,
+    rows: Vec<QuarantineRow>,
+) -> Result<(Vec<QuarantineRow>, u64)> {
+    let (mut rest, mut count) = (rows, 0);
+    if workspace.lake.head(at).await?.is_none() {
+        return Ok((rest, count));
+    }
+    for mut commit in workspace.lake.history(at).await? {
+        let said = commit.metadata.remove(LANDED);
+        let Some(landed) = said.and_then(|said| serde_json::from_value::<Landed>(said).ok()) else {
+            continue;
+        };
+        let ids: BTreeSet<&str> = landed.rows.iter().map(String::as_str).collect();
+        let (done, open): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|row| ids.contains(row.quarantine_id.as_str()));
+        rest = open;
+        let (edited, by) = (landed.edited.as_deref(), landed.by.as_deref());
+        end(workspace, &done, Ending { status: "replayed", edited, by, why: None }).await?;
+        count += done.len() as u64;
+    }
+    Ok((rest, count))
+}
+
 /// How rows come again that a stream has passed and that are in no file.
 fn mend_behind(sync: &str, stream: &Stream) -> String {
     if task::sync::written_by(stream).is_empty() {
@@ -504,6 +589,13 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<QuarantineRow>> {
     ];
     let columns = names.iter().map(|name| text(name)).collect::<Result<Vec<_>>>()?;
     let (column, line, first) = (text("column")?, number("line")?, number("first_at")?);
+    let changed = number("changed_at")?;
+    // A table that was made before they were told does not have them until it is written again.
+    let later = |name: &str| match batch.column_by_name(name) {
+        Some(_) => text(name),
+        None => Ok(Vec::new()),
+    };
+    let (edited, ended_by, ended_why) = (later("edited")?, later("ended_by")?, later("ended_why")?);
     let at = |which: usize, row: usize| -> String {
         columns.get(which).and_then(|values| values.get(row)).cloned().flatten().unwrap_or_default()
     };
@@ -521,7 +613,10 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<QuarantineRow>> {
         raw: at(8, row),
         status: at(9, row),
         first_at: Timestamp::from_micros(first.get(row).copied().flatten().unwrap_or_default()),
-        changed_at: Timestamp::default(),
+        changed_at: Timestamp::from_micros(changed.get(row).copied().flatten().unwrap_or_default()),
+        edited: edited.get(row).cloned().flatten(),
+        ended_by: ended_by.get(row).cloned().flatten(),
+        ended_why: ended_why.get(row).cloned().flatten(),
     };
     Ok((0..batch.num_rows()).map(row).collect())
 }
@@ -567,9 +662,18 @@ async fn replay_lines(
     name: &str,
     sync: &Sync,
     stream: &Stream,
-    open: Open,
+    mut open: Open,
 ) -> Result<Replayed> {
     let mut job = task::sync::job(workspace, run_id, name, sync, stream).await?;
+    let rows = open.values().cloned().collect();
+    let (rest, marked) = Box::pin(mark_landed(workspace, &job.at, rows)).await?;
+    if marked > 0 {
+        let rest: BTreeSet<&str> = rest.iter().map(|row| row.quarantine_id.as_str()).collect();
+        open.retain(|_, row| rest.contains(row.quarantine_id.as_str()));
+        if open.is_empty() {
+            return Ok(Replayed { landed: marked, still_bad: 0 });
+        }
+    }
     let before = job.request.from.take().ok_or_else(|| {
         Error::internal(format!(
             "stream \"{name}.{}\" has rows in quarantine and no position",
@@ -606,26 +710,47 @@ async fn replay_lines(
         }
     }
     let Some(last) = last.filter(|_| !good.is_empty()) else {
-        return Ok(Replayed { landed: 0, still_bad: open.len() as u64 });
+        return Ok(Replayed { landed: marked, still_bad: open.len() as u64 });
     };
     let files: BTreeSet<String> = open.values().map(|row| row.file.clone()).collect();
     let position = mended(&before, &last, &files)?;
     let landed: Vec<QuarantineRow> =
         open.into_values().filter(|row| good.contains(&place(row))).collect();
     let ids: Vec<&[u8]> = landed.iter().map(|row| row.quarantine_id.as_bytes()).collect();
-    task::sync::land_replayed(&job, batches, position, &digest::short(&ids)).await?;
-    mark(workspace, &landed, "replayed").await?;
-    Ok(Replayed { landed: landed.len() as u64, still_bad })
+    let ending = Ending { status: "replayed", edited: None, by: None, why: None };
+    let said = Landed::said(&landed, ending)?;
+    task::sync::land_replayed(&job, batches, Some(position), &digest::short(&ids), said).await?;
+    end(workspace, &landed, ending).await?;
+    Ok(Replayed { landed: marked + landed.len() as u64, still_bad })
+}
+
+/// How rows end.
+#[derive(Clone, Copy)]
+struct Ending<'a> {
+    status: &'a str,
+    /// What was given for their columns.
+    edited: Option<&'a str>,
+    by: Option<&'a str>,
+    why: Option<&'a str>,
 }
 
 /// Gives rows another status.
 async fn mark(workspace: &Workspace, rows: &[QuarantineRow], status: &str) -> Result<()> {
+    end(workspace, rows, Ending { status, edited: None, by: None, why: None }).await
+}
+
+/// Ends rows, with who did it and why as far as it is known.
+async fn end(workspace: &Workspace, rows: &[QuarantineRow], ending: Ending<'_>) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
+    let Ending { status, edited, by, why } = ending;
     let changed = |row: &QuarantineRow| QuarantineRow {
         status: status.to_owned(),
         changed_at: workspace.now(),
+        edited: edited.map(str::to_owned),
+        ended_by: by.map(str::to_owned),
+        ended_why: why.map(str::to_owned),
         ..row.clone()
     };
     let changed: Vec<QuarantineRow> = rows.iter().map(changed).collect();
@@ -638,7 +763,8 @@ async fn mark(workspace: &Workspace, rows: &[QuarantineRow], status: &str) -> Re
         mode,
         RowStream::from_batches(TABLE.schema(), vec![batch]),
         format!("mark {status}"),
-    );
+    )
+    .add_columns();
     workspace.lake.write(&TABLE.location()?, write).await?;
     Ok(())
 }

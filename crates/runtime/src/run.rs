@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::sync::{Read, Sync};
-use flywheel_state::{OutboxEntry, OutboxStatus, PolicyState};
+use flywheel_state::{EnvironmentMove, OutboxEntry, OutboxStatus, PolicyState, TaskOutcome};
 use flywheel_transform::{
     BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
 };
 use flywheel_warehouse::TableName;
+use serde_json::json;
 
+use crate::quarantine::mend::{self, Edit};
 use crate::quarantine::{self, Replayed};
-use crate::recorder::{Observer, Recorder};
+use crate::recorder::{Observer, Recorder, Timer};
 use crate::side_by_side::{self, Piece};
 use crate::task::learn::{Fits, When};
 use crate::task::sync::{Landed, Synced};
@@ -215,6 +217,113 @@ pub async fn quarantine_replay(
 ) -> Result<Replayed> {
     let recorder = start(workspace, observer, "quarantine")?;
     let result = quarantine::replay(workspace, &recorder, sync).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// Lands rows of the quarantine with values that somebody gives; those that still do not fit stay.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for a row or column that is not there,
+/// [`flywheel_base::ErrorKind::Conflict`] if a row is not open any more,
+/// [`flywheel_base::ErrorKind::Blocked`] if it cannot be mended here; else those of source and lake.
+pub async fn quarantine_edit(
+    workspace: &Workspace,
+    edit: &Edit,
+    observer: &dyn Observer,
+) -> Result<Replayed> {
+    let recorder = start(workspace, observer, "quarantine")?;
+    let result = Box::pin(mend::edit(workspace, &recorder, edit)).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// Gives single rows of the quarantine up for a reason; returns how many.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] without a reason, [`flywheel_base::ErrorKind::NotFound`] for a row that is not
+/// there, [`flywheel_base::ErrorKind::Conflict`] if one is not open any more; else those of the lake.
+pub async fn quarantine_dismiss(
+    workspace: &Workspace,
+    rows: &[String],
+    reason: &str,
+    by: &str,
+    observer: &dyn Observer,
+) -> Result<usize> {
+    let recorder = start(workspace, observer, "discard")?;
+    let result = mend::dismiss(workspace, &recorder, rows, reason, by).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// Lets readers of `to` see what the environment `from` has, as a run of its own; none if they do already.
+///
+/// # Errors
+/// Those of [`environment::promote`].
+pub fn promote(
+    workspace: &Workspace,
+    from: &str,
+    to: &str,
+    observer: &dyn Observer,
+) -> Result<Option<EnvironmentMove>> {
+    let recorder = start(workspace, observer, "promote")?;
+    let timer = recorder.started("promote", &format!("{from} → {to}"));
+    let result = environment::promote(workspace, from, to);
+    moved(recorder, timer, result, &format!("{to} has everything of {from} already"))
+}
+
+/// Takes the newest promotion to `environment` back, as a run of its own; none if none is left.
+///
+/// # Errors
+/// Those of [`environment::roll_back`].
+pub fn roll_back(
+    workspace: &Workspace,
+    environment: &str,
+    observer: &dyn Observer,
+) -> Result<Option<EnvironmentMove>> {
+    let recorder = start(workspace, observer, "rollback")?;
+    let timer = recorder.started("rollback", environment);
+    let result = environment::roll_back(workspace, environment);
+    let nothing = format!("no promotion to {environment} is left to take back");
+    moved(recorder, timer, result, &nothing)
+}
+
+/// Records what a move of readers did, and says it in the run's log.
+fn moved(
+    recorder: Recorder<'_>,
+    timer: Timer,
+    result: Result<Option<EnvironmentMove>>,
+    nothing: &str,
+) -> Result<Option<EnvironmentMove>> {
+    let result = recorder.settled(timer, result, |done| {
+        let detail = done.as_ref().map(|done| {
+            json!({
+                "number": done.number, "environment": done.environment, "made_from": done.made_from,
+                "moved": done.moved, "dropped": done.dropped, "stale": done.stale,
+            })
+        });
+        let detail = detail.unwrap_or_else(|| json!({}));
+        ("succeeded".to_owned(), TaskOutcome { detail, ..TaskOutcome::default() })
+    });
+    match &result {
+        Ok(None) => recorder.notice(nothing),
+        Ok(Some(done)) => {
+            for (names, became) in [(&done.moved, "moved"), (&done.dropped, "dropped")] {
+                if !names.is_empty() {
+                    let environment = &done.environment;
+                    recorder.notice(format!("{became} in {environment}: {}", names.join(", ")));
+                }
+            }
+            if !done.stale.is_empty() {
+                recorder.notice(format!(
+                    "{} read what moved and were built before it changed: build {} now",
+                    done.stale.join(", "),
+                    done.environment
+                ));
+            }
+        }
+        Err(_) => {}
+    }
     recorder.finish(result.as_ref().err())?;
     result
 }

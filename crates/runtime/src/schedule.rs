@@ -28,7 +28,7 @@ use crate::dashboard::{self, Errand, SEND};
 use crate::lag::StreamLag;
 use crate::recorder::Observer;
 use crate::task::sync::location_of;
-use crate::{Workspace, compare, lag, link, openlineage, outbox, quality, run};
+use crate::{Workspace, compare, lag, link, merge, openlineage, outbox, quality, run};
 
 /// How often tables, files and lag are looked at, in microseconds, unless a schedule says otherwise.
 const LOOK_US: i64 = 30_000_000;
@@ -222,6 +222,8 @@ pub enum Job {
     },
     /// These links; all if none is named.
     Link(Vec<String>),
+    /// These merges; all if none is named.
+    Merge(Vec<String>),
     /// Landed tables are compared with their databases.
     Reconcile {
         /// Their syncs; all that can be compared if none is named.
@@ -310,6 +312,7 @@ pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job
             occasion: occasion(workspace, scheduled)?,
         },
         Runs::Link => Job::Link(select),
+        Runs::Merge => Job::Merge(select),
         Runs::Reconcile => Job::Reconcile { syncs: select, repair: schedule.repair },
         Runs::Quality => Job::Quality(select),
         Runs::Act => Job::Act,
@@ -449,6 +452,10 @@ pub async fn perform(
         Job::Link(names) => {
             let work = link::run(workspace, &names, link::Options::default(), observer);
             Ok(link::refused(&Box::pin(work).await?))
+        }
+        Job::Merge(names) => {
+            let options = merge::Options { who: merge::BY_ITSELF, ..merge::Options::default() };
+            Box::pin(merge::run_all(workspace, &names, options, observer)).await.map(|_| None)
         }
         Job::Reconcile { syncs, repair } => {
             let options = compare::Options {

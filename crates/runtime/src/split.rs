@@ -36,6 +36,7 @@ use serde_json::{Map, Value};
 
 pub use self::cleared::{ClearedReference, ClearedReferences, cleared};
 pub use self::plan::{PlannedPart, PlannedReference, PlannedTable, SplitPlan, plan};
+pub(crate) use self::rows::Content;
 use self::rows::Spec;
 pub use self::verify::{SplitVerified, VerifiedTable, WrongRow, verify};
 pub use self::write::{Options, SplitTableWritten, run};

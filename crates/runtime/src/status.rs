@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
 use flywheel_decision::conclude::concluded;
@@ -14,6 +14,7 @@ use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
 
 use crate::Workspace;
+use crate::follow::followed::{Followed, followed};
 use crate::halt::Halted;
 
 /// How long before the last turn a worsening is shown at most, in microseconds: a week.
@@ -38,8 +39,13 @@ pub struct Status {
     pub blocked: Vec<String>,
     /// Learners.
     pub learners: Vec<LearnerStatus>,
+    /// Syncs that a server follows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followed: Vec<FollowedStatus>,
     /// Policies.
     pub policies: Vec<PolicyStatus>,
+    /// What all policies bring together, against the holdout of all of them, turn by turn, oldest first; none without one.
+    pub together: Vec<PolicyTurn>,
     /// What stops all policies at once, if they are stopped.
     pub halted: Option<Halted>,
     /// Deliveries waiting.
@@ -89,6 +95,44 @@ pub struct LearnerStatus {
     pub failed: Option<String>,
     /// The last measures, each with what it must beat.
     pub measures: Vec<MeasureStatus>,
+}
+
+/// A sync that a server follows.
+#[derive(Clone, Debug, Serialize)]
+pub struct FollowedStatus {
+    /// Its name.
+    pub sync: String,
+    /// `stopped`, `starting`, `following`, `failing`, `waiting`, `paused` or `failed`.
+    pub state: String,
+    /// Since when it is followed without an end.
+    pub since: Option<String>,
+    /// Everything that was in the source at this moment is committed.
+    pub reached: Option<String>,
+    /// Why it waits or is paused.
+    pub reason: Option<String>,
+    /// How often a system did not answer in a row.
+    pub attempt: Option<u32>,
+    /// When it is tried again.
+    pub next_at: Option<String>,
+    /// Why it is tried again, or why it failed for good.
+    pub error: Option<String>,
+}
+
+impl From<Followed> for FollowedStatus {
+    fn from(one: Followed) -> Self {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let failing = one.failing();
+        Self {
+            state: one.state.word().to_owned(),
+            since: text(one.since),
+            reached: text(one.reached()),
+            attempt: failing.map(|failing| failing.attempt),
+            next_at: text(failing.map(|failing| failing.next_at)),
+            error: one.trouble().map(str::to_owned),
+            reason: one.reason.clone(),
+            sync: one.sync,
+        }
+    }
 }
 
 /// One measure.
@@ -192,7 +236,9 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         models: published.len(),
         blocked: blocked(workspace)?,
         learners: learners(workspace).await?,
+        followed: followed(workspace)?.into_iter().map(FollowedStatus::from).collect(),
         policies: policies(workspace).await?,
+        together: together(workspace).await?,
         halted: workspace.store.halt()?.map(Halted::from),
         outbox_pending,
         outbox_dead,
@@ -230,14 +276,15 @@ async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
     Ok(tables.into_values().collect())
 }
 
-/// How learners stand.
+/// How learners stand; what they are for users of whom little or much is known is in `system.evaluations` alone.
 ///
 /// # Errors
 /// Those of lake and metadata.
 pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     let sql = "select learner, against, measure, value, baseline, count from (
         select *, row_number() over (partition by learner, against, measure order by at desc) as newest
-        from system.evaluations) as e where newest = 1 order by learner, against, measure";
+        from system.evaluations where measure not like '%, users with %') as e
+        where newest = 1 order by learner, against, measure";
     let rows = Rows::query(workspace, sql).await?;
     let mut measures: BTreeMap<String, Vec<MeasureStatus>> = BTreeMap::new();
     for row in 0..rows.len() {
@@ -328,6 +375,14 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
         });
     }
     Ok(all)
+}
+
+/// What all policies bring together; none once no units are kept from all of them any more.
+async fn together(workspace: &Workspace) -> Result<Vec<PolicyTurn>> {
+    match workspace.project.file.holdout {
+        Some(_) => turns(workspace, lift::ALL).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 async fn turns(workspace: &Workspace, policy: &str) -> Result<Vec<PolicyTurn>> {

@@ -14,6 +14,7 @@ mod drift;
 mod environments;
 mod errors;
 mod events;
+mod followed_syncs;
 mod health_history;
 mod intervals;
 mod link_audit;
@@ -61,6 +62,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     reads::TABLE,
     savings::TABLE,
     schedule_runs::TABLE,
+    followed_syncs::TABLE,
     alerts::TABLE,
     run_logs::TABLE,
     errors::TABLE,
@@ -116,6 +118,9 @@ pub(crate) async fn add(
     if asked(&schedule_runs::TABLE) {
         add_rows(catalog, &schedule_runs::TABLE, &schedule_runs::rows(workspace)?)?;
     }
+    if asked(&followed_syncs::TABLE) {
+        add_rows(catalog, &followed_syncs::TABLE, &followed_syncs::rows(workspace)?)?;
+    }
     if asked(&alerts::TABLE) {
         add_rows(catalog, &alerts::TABLE, &alerts::rows(workspace)?)?;
     }
@@ -149,6 +154,15 @@ pub(crate) async fn add(
     add_rows(catalog, &drift::TABLE, &drift::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
+}
+
+/// As [`add`], for whoever asks what columns there are: no table has rows, and none are made.
+pub(crate) fn add_columns(catalog: &mut Catalog) -> Result<()> {
+    for table in SYSTEM_TABLES {
+        let name = TableName::parse(&format!("system.{}", table.name))?;
+        catalog.memory(&name, table.schema(), Vec::new());
+    }
+    Ok(())
 }
 
 fn add_rows<R: Serialize>(catalog: &mut Catalog, table: &SystemTable, rows: &[R]) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod decide;
 pub mod deliver;
 pub mod evaluate;
 pub mod learn;
+pub(crate) mod new_columns;
 pub(crate) mod null_keys;
 pub mod outcome;
 mod resume;

@@ -13,7 +13,7 @@ use flywheel_decision::serving::Newest;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::resource::sync::Sync as DeclaredSync;
-use flywheel_project::{Choices, Draft, Project};
+use flywheel_project::{Choices, Diagnostics, Draft, Project};
 use flywheel_state::{ProjectLock, SchedulePlans, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::access::Reading;
 use crate::openlineage::foreign;
+use crate::quota::Quotas;
 use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, schedule, system};
 
@@ -65,6 +66,8 @@ pub struct Workspace {
     choices: Choices,
     lock: Option<Arc<ProjectLock>>,
     plans: OnceLock<SchedulePlans>,
+    /// What readers hold of their quotas, and who wanted more; shared as the lake is.
+    pub quotas: Arc<Quotas>,
     /// Held by whoever empties the outbox: within a process one does at a time, else one would take for cut off what
     /// another one is sending.
     pub(crate) delivering: Arc<tokio::sync::Mutex<()>>,
@@ -119,6 +122,7 @@ impl Workspace {
             lock,
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            quotas: Arc::default(),
             delivering: Arc::default(),
         };
         if access == Access::Write {
@@ -147,6 +151,7 @@ impl Workspace {
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            quotas: Arc::clone(&self.quotas),
             delivering: Arc::clone(&self.delivering),
         })
     }
@@ -193,6 +198,7 @@ impl Workspace {
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            quotas: Arc::clone(&self.quotas),
             delivering: Arc::clone(&self.delivering),
         };
         if workspace.lock.is_some() {
@@ -208,9 +214,7 @@ impl Workspace {
     /// [`flywheel_base::ErrorKind::Invalid`] with every mistake of the draft, or with those of the files if it has none;
     /// else those of the metadata.
     pub(crate) fn drafted(&self, draft: &Draft) -> Result<Self> {
-        let project =
-            Project::load_with_draft(self.dir(), &connectors::schemas(), &self.choices, draft);
-        let project = project.map_err(|mistakes| {
+        let project = self.read_with(draft).map_err(|mistakes| {
             let own = mistakes.of_file(&draft.path);
             match own.has_errors() {
                 true => {
@@ -234,8 +238,17 @@ impl Workspace {
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            quotas: Arc::clone(&self.quotas),
             delivering: Arc::clone(&self.delivering),
         })
+    }
+
+    /// The project as its files have it now, with a draft.
+    ///
+    /// # Errors
+    /// Every mistake of the draft and of the files.
+    pub(crate) fn read_with(&self, draft: &Draft) -> Result<Project, Diagnostics> {
+        Project::load_with_draft(self.dir(), &connectors::schemas(), &self.choices, draft)
     }
 
     /// Lets commands that cannot change the project meanwhile know at which address this process serves it.
@@ -400,11 +413,22 @@ impl Workspace {
     /// # Errors
     /// Those of lake and metadata.
     pub async fn session_for(&self, sql: &str, reading: &Reading) -> Result<Session> {
+        self.session_beside(sql, reading, |_| Ok(())).await
+    }
+
+    /// As [`Workspace::session_for`], with more names, which `add` gives and which no rule is about.
+    pub(crate) async fn session_beside(
+        &self,
+        sql: &str,
+        reading: &Reading,
+        add: impl FnOnce(&mut Catalog) -> Result<()>,
+    ) -> Result<Session> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
         let texts: Vec<&str> = catalog.views().chain([sql]).collect();
         let texts = texts.join("\n");
         system::add(self, &mut catalog, Some(&texts)).await?;
         reading.limit(self, &mut catalog)?;
+        add(&mut catalog)?;
         self.lake.session(catalog)
     }
 
@@ -497,6 +521,25 @@ impl Workspace {
     /// Those of lake and metadata.
     pub(crate) async fn lake_session(&self) -> Result<Session> {
         self.lake.session(flywheel_transform::catalog(self.world()).await?)
+    }
+
+    /// As [`Workspace::context`], within what `reading` may take: to try what a turn would do.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn context_for(
+        &self,
+        turn: i64,
+        now: Timestamp,
+        reading: &Reading,
+    ) -> Result<Context<'_>> {
+        let mut context = self.context(turn, now).await?;
+        if let Some(allowance) = reading.allowance(self) {
+            let mut catalog = self.plain_catalog().await?;
+            catalog.within(Arc::new(allowance.of_steps()));
+            context.session = self.lake.session(catalog)?;
+        }
+        Ok(context)
     }
 
     /// What the steps of the loop work with, at `now` in `turn`.

@@ -95,6 +95,8 @@ pub(crate) struct Stats {
     pub(crate) events: AtomicU64,
     pub(crate) events_rejected: AtomicU64,
     pub(crate) connections: AtomicU64,
+    pub(crate) postgres_connections: AtomicU64,
+    pub(crate) postgres_statements: AtomicU64,
 }
 
 /// The upper bounds of the classes of durations, in microseconds; the last class has none.
@@ -211,6 +213,8 @@ pub struct App {
     pub(crate) heavy: Heavy,
     /// Queries under way, by the id of who asks and of the query, each with a number of its own.
     pub(crate) queries: Mutex<BTreeMap<(String, String), (u64, CancellationToken)>>,
+    /// Sessions of clients of PostgreSQL.
+    pub(crate) postgres: crate::postgres::Sessions,
     pub(crate) lists: Lists,
     /// Held while a page writes a file of the project.
     pub(crate) writing: tokio::sync::Mutex<()>,
@@ -222,6 +226,8 @@ pub struct App {
     pub(crate) alerts: Notify,
     /// Wakes whoever delivers what is due.
     pub(crate) sender: Notify,
+    /// Wakes whoever has syncs followed.
+    pub(crate) follower: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) routes: std::sync::OnceLock<Vec<crate::gate::RouteInfo>>,
 }
@@ -261,6 +267,7 @@ impl App {
             querying: Semaphore::new(QUERIES_AT_ONCE),
             heavy: Heavy::start()?,
             queries: Mutex::default(),
+            postgres: crate::postgres::Sessions::default(),
             lists: Lists::default(),
             writing: tokio::sync::Mutex::default(),
             fresh: Fresh::default(),
@@ -268,6 +275,7 @@ impl App {
             scheduler: Notify::new(),
             alerts: Notify::new(),
             sender: Notify::new(),
+            follower: Notify::new(),
             stop: CancellationToken::new(),
             routes: std::sync::OnceLock::new(),
         })

@@ -18,13 +18,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::App;
-use crate::gate::{Allows as _, Permission};
+use crate::gate::{Allows as _, Permission, refused};
 use crate::http::extensions;
 use crate::page_key::{self, PageKey};
 use crate::problem::{Problem, Result};
 use crate::site;
 use crate::ticket;
 
+/// What a token begins with.
+const TOKEN_PREFIX: &str = "fwt_";
 /// The cookie of a session.
 const COOKIE: &str = "flywheel_session";
 /// The header that proves that a page of ours asks.
@@ -361,8 +363,12 @@ fn grants_of(user: &User, now: Timestamp) -> Arc<[Grant]> {
 }
 
 async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
+    of_digest(app, &token_digest(token), look).await
+}
+
+async fn of_digest(app: &Arc<App>, digest: &str, look: Look) -> Result<Caller> {
     let now = app.machine_now();
-    let found = app.reader.token(&token_digest(token))?;
+    let found = app.reader.token(digest)?;
     let Some(found) = found else { return Err(unauthenticated("the token is unknown")) };
     let (token, user) = &*found;
     let due = |last: Timestamp| now.micros() - last.micros() >= SEEN_EVERY_US;
@@ -402,6 +408,111 @@ async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
         link,
         key: QueryKey::of(token).map(Arc::new),
         token_id: Some(token.id.as_str().into()),
+        page_key: None,
+        extension: None,
+        session: None,
+        csrf: None,
+        viewed: None,
+    })
+}
+
+/// What a client of PostgreSQL proved who it is by. It is asked again at each statement.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// The digest of a token.
+    Token(String),
+    /// A user's password, by its hash at that time.
+    Password {
+        /// The user.
+        user: String,
+        /// The hash that the password fitted.
+        hash: String,
+    },
+}
+
+/// Lets in a client that says a name and a password, which may be a token of that user.
+pub(crate) async fn prove(
+    app: &Arc<App>,
+    name: &str,
+    password: String,
+    address: Option<IpAddr>,
+) -> Result<Proof> {
+    let proof = if password.starts_with(TOKEN_PREFIX) {
+        app.brake.check(name, address)?;
+        let digest = token_digest(&password);
+        match of_digest(app, &digest, Look::Again).await {
+            Ok(caller) if caller.user == name => {}
+            Err(problem) if problem.code != "unauthenticated" => return Err(problem),
+            _ => {
+                app.brake.failed(name, address);
+                return Err(not_proved(app).await?);
+            }
+        }
+        Proof::Token(digest)
+    } else {
+        let asked = name.to_owned();
+        let user = app.blocking(move |app| app.workspace().store.user(&asked)).await?;
+        let hash = user.filter(|user| !user.disabled).and_then(|user| user.password);
+        if !verify(app, (name, address), password, hash.clone()).await? {
+            return Err(not_proved(app).await?);
+        }
+        let Some(hash) = hash else { return Err(not_proved(app).await?) };
+        Proof::Password { user: name.to_owned(), hash }
+    };
+    let caller = match proved(app, &proof).await {
+        Ok(caller) => caller,
+        Err(problem) => {
+            let detail = json!({"at": "postgres", "reason": problem.code});
+            let name = name.to_owned();
+            app.audit(name.clone(), "login refused".to_owned(), name, detail).await?;
+            return Err(problem);
+        }
+    };
+    app.audit(caller.who(), "login".to_owned(), "postgres".to_owned(), serde_json::Value::Null)
+        .await?;
+    Ok(proof)
+}
+
+/// The problem of a wrong name or password, which is noted.
+async fn not_proved(app: &Arc<App>) -> Result<Problem> {
+    // What was typed as a name may be a password.
+    let detail = json!({"at": "postgres"});
+    app.audit("nobody".to_owned(), "login refused".to_owned(), String::new(), detail).await?;
+    Ok(Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", "name or password is wrong")
+        .hint("The password is that of the user, or a token of theirs with the scope \"query\"."))
+}
+
+/// Who a client is now, if they may still read rows.
+pub(crate) async fn proved(app: &Arc<App>, proof: &Proof) -> Result<Caller> {
+    let caller = match proof {
+        Proof::Token(digest) => of_digest(app, digest, Look::Request).await?,
+        Proof::Password { user, hash } => {
+            let asked = user.clone();
+            let user = app.blocking(move |app| app.workspace().store.user(&asked)).await?;
+            let user = user.filter(|user| !user.disabled && user.password.as_ref() == Some(hash));
+            let user = user.ok_or_else(|| unauthenticated("the user may not log in any more"))?;
+            crate::http::session::check_local(app, &user.role)?;
+            of_user(&user, app.machine_now())?
+        }
+    };
+    // What a link or a key shows is shown elsewhere.
+    if caller.link.is_some() || caller.key.is_some() || !caller.may(Permission::Query) {
+        return Err(refused(&caller, Permission::Query));
+    }
+    Ok(caller)
+}
+
+fn of_user(user: &User, now: Timestamp) -> Result<Caller> {
+    Ok(Caller {
+        role: role_of(user)?,
+        user: user.name.clone(),
+        provider_groups: user.provider_groups.as_slice().into(),
+        grants: grants_of(user, now),
+        scopes: None,
+        token: None,
+        link: None,
+        key: None,
+        token_id: None,
         page_key: None,
         extension: None,
         session: None,
@@ -554,9 +665,9 @@ pub(crate) fn new_token(
     scopes: Vec<String>,
     now: Timestamp,
     days: u16,
-) -> Result<(String, ApiToken)> {
+) -> Result<(String, ApiToken), Error> {
     let in_pages = scopes.iter().any(|scope| scope.starts_with(page_key::TOPIC_SCOPE));
-    let secret = entropy::token(if in_pages { page_key::PREFIX } else { "fwt_" })?;
+    let secret = entropy::token(if in_pages { page_key::PREFIX } else { TOKEN_PREFIX })?;
     let token = ApiToken {
         id: entropy::token("t-")?.chars().take(14).collect(),
         digest: token_digest(&secret),

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::handler::Handler;
 use axum::http::uri::PathAndQuery;
-use axum::http::{Method, Response, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
@@ -24,10 +24,12 @@ use tokio::runtime::Handle;
 use crate::app::App;
 use crate::auth::{self, Caller, Link};
 use crate::cors;
-use crate::http::access;
+use crate::http::{NextPiece, access, files};
 use crate::input::{Takes, schema_of};
 use crate::page_key;
 use crate::problem::Problem;
+use crate::quota;
+use crate::rate::Left;
 use crate::wire::Peer;
 
 /// What somebody may be allowed to do.
@@ -41,7 +43,8 @@ pub enum Permission {
     Call,
     /// Change rows by SQL, and make, change and drop schemas, views and tables that no file declares.
     Write,
-    /// Make, change and share dashboards, and make policies that wait until somebody lets them go on.
+    /// Make, change and share dashboards, and make policies that wait until somebody lets them go on; change files of other
+    /// declarations, for which it takes `query` and `operate` or `administer`, too.
     Author,
     /// Run, cancel, replay, retry, pause, resume, test connections.
     Operate,
@@ -283,7 +286,9 @@ impl Routes {
     {
         // Events and decisions are rows of their own tables.
         let busy = matches!(access, Access::Needs(Permission::Ingest | Permission::Decide));
-        let changes = method != "GET" && access != Access::Public && !busy;
+        // A draft is checked while it is written, and nothing comes of it.
+        let drafts = path == files::CHECK;
+        let changes = method != "GET" && access != Access::Public && !busy && !drafts;
         // What leaves by a published query is noted, since a program takes it and no person.
         let audited = changes || access == Access::Published;
         let (question, whole_body) = (T::question as fn() -> _, T::whole_body());
@@ -348,7 +353,15 @@ async fn gate(
             }
         }
     };
+    let (uri, mut rate) = (request.uri().clone(), None);
     if let Some(caller) = &caller {
+        match quota::count(&app, caller) {
+            Ok(left) => rate = left,
+            Err(refused) => {
+                let (problem, left) = *refused;
+                return told(&app, &uri, Some(left), problem.into_response()).await;
+            }
+        }
         let permission = match info.access {
             Access::Needs(permission) => Some(permission),
             Access::Board => Some(Permission::View),
@@ -416,10 +429,12 @@ async fn gate(
     let path = request.uri().path().to_owned();
     // Who looks through the eyes of somebody else leaves a trace, also where reading leaves none.
     let audited = info.audited || viewed.is_some();
-    let Some(caller) = caller.filter(|_| audited) else { return next.run(request).await };
+    let Some(caller) = caller.filter(|_| audited) else {
+        return told(&app, &uri, rate, next.run(request).await).await;
+    };
     let what = format!("{} {}", info.method, info.path);
     let mut trail = Trail { app: Arc::clone(&app), entry: Some((caller.who(), what, path)) };
-    let response = next.run(request).await;
+    let response = told(&app, &uri, rate, next.run(request).await).await;
     let Some((who, what, path)) = trail.entry.take() else { return response };
     let noted = response.extensions().get::<Noted>().map_or(Value::Null, |noted| noted.0.clone());
     let mut detail = json!({"status": response.status().as_u16(), "more": noted});
@@ -431,6 +446,45 @@ async fn gate(
         // What cannot be noted must not go unnoticed.
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// The answer with what is left of the minute and where its list goes on, once the audit log has the quotas that were
+/// exceeded.
+async fn told(
+    app: &Arc<App>,
+    uri: &Uri,
+    rate: Option<Left>,
+    mut response: Response<Body>,
+) -> Response<Body> {
+    if let Some(rate) = rate {
+        rate.tell(response.headers_mut());
+    }
+    if let Some(link) = response.extensions().get::<NextPiece>().and_then(|next| link_to(uri, next))
+    {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    match quota::note(app).await {
+        Ok(()) => response,
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// Where the next piece of a list is: the same address with another cursor.
+fn link_to(uri: &Uri, NextPiece(cursor): &NextPiece) -> Option<HeaderValue> {
+    let cursor: String = cursor.bytes().fold(String::from("cursor="), |mut text, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte));
+            }
+            other => text.push_str(&format!("%{other:02X}")),
+        }
+        text
+    });
+    let others = uri.query().unwrap_or_default().split('&').filter(|one| {
+        !one.is_empty() && !matches!(one.split('=').next(), Some("cursor" | "before"))
+    });
+    let query: Vec<&str> = others.chain([cursor.as_str()]).collect();
+    HeaderValue::try_from(format!("<{}?{}>; rel=\"next\"", uri.path(), query.join("&"))).ok()
 }
 
 /// As whom the address asks to read: `?as=anna`.

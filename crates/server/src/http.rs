@@ -9,12 +9,16 @@ pub(crate) mod dashboards;
 mod databases;
 mod events;
 pub(crate) mod extensions;
+pub(crate) mod files;
 mod learners;
 mod lineage;
 mod links;
+mod mend;
+mod merges;
 mod metrics;
 mod models;
 mod operations;
+mod plan;
 mod policies;
 mod quality;
 mod queries;
@@ -23,7 +27,7 @@ mod runs;
 mod schedules;
 mod search;
 mod secrets;
-mod session;
+pub(crate) mod session;
 mod sign_in;
 mod sql;
 mod status;
@@ -35,11 +39,14 @@ use std::collections::BTreeSet;
 
 use axum::response::{IntoResponse, Response};
 use flywheel_base::{Error, suggest};
+use flywheel_runtime::Workspace;
+use flywheel_runtime::access::Reading;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::gate::Routes;
 use crate::problem::Problem;
+use crate::rows;
 
 /// All routes.
 pub(crate) fn routes(routes: &mut Routes) {
@@ -54,13 +61,17 @@ pub(crate) fn routes(routes: &mut Routes) {
     lineage::routes(routes);
     quality::routes(routes);
     syncs::routes(routes);
+    mend::routes(routes);
     links::routes(routes);
+    merges::routes(routes);
     models::routes(routes);
+    plan::routes(routes);
     sql::routes(routes);
     metrics::routes(routes);
     dashboards::routes(routes);
     queries::routes(routes);
     extensions::routes(routes);
+    files::routes(routes);
     learners::routes(routes);
     policies::routes(routes);
     actions::routes(routes);
@@ -91,15 +102,18 @@ pub(crate) const FEATURES: &[&str] = &[
     "lineage",
     "syncs",
     "links",
+    "merges",
     "connections",
     "databases",
     "quarantine",
     "models",
+    "plan",
     "sql",
     "metrics",
     "dashboards",
     "queries",
     "extensions",
+    "files",
     "learners",
     "policies",
     "experiments",
@@ -111,6 +125,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "access",
     "tokens",
     "rules",
+    "quotas",
     "secrets",
     "audit",
 ];
@@ -125,6 +140,82 @@ pub(crate) fn json_of(value: &impl Serialize) -> Result<Response, Problem> {
 /// A JSON answer of a list.
 pub(crate) fn items(items: &[impl Serialize]) -> Result<Response, Problem> {
     json_of(&json!({ "items": items }))
+}
+
+/// After what the next piece of a list goes on; the gate tells of it in the header `Link`, too.
+#[derive(Clone, Debug)]
+pub(crate) struct NextPiece(pub(crate) String);
+
+/// A JSON answer of a piece of a list.
+pub(crate) fn piece(items: &[impl Serialize], next: Option<String>) -> Result<Response, Problem> {
+    Ok(with_next(json_of(&json!({ "items": items, "next": next }))?, next))
+}
+
+/// An answer of a piece of a list, after which another one goes on.
+pub(crate) fn with_next(mut response: Response, next: Option<String>) -> Response {
+    if let Some(next) = next {
+        response.extensions_mut().insert(NextPiece(next));
+    }
+    response
+}
+
+/// A piece of what a table has, in an order that names each row.
+pub(crate) struct Ordered<'a> {
+    /// The table.
+    pub(crate) table: &'a str,
+    /// What of it is listed.
+    pub(crate) condition: String,
+    /// The column that names a row.
+    pub(crate) key: &'a str,
+    /// What falls first.
+    pub(crate) falling: &'a str,
+    /// What rises among rows that have the same of it, before the key.
+    pub(crate) rising: &'a [&'a str],
+}
+
+impl Ordered<'_> {
+    /// Reads at most `count` rows, after the one that `cursor` names, and after which the next piece goes on.
+    pub(crate) async fn read(
+        &self,
+        workspace: &Workspace,
+        reading: &Reading,
+        cursor: Option<&str>,
+        count: u32,
+    ) -> Result<(rows::Table, Option<String>), Error> {
+        let Self { table, condition, key, falling, rising } = self;
+        let mut sql = format!("select * from {table} where {condition}");
+        if let Some(cursor) = cursor {
+            let named = format!("{key} = {}", rows::literal(cursor));
+            let there = format!("select 1 from {table} where {named} limit 1");
+            let session = workspace.session_for(&there, reading).await?;
+            if rows::query(&session, &there, 1).await?.row_count == 0 {
+                return Err(flywheel_state::no_place(cursor));
+            }
+            let of = |what: &str| format!("(select max({what}) from {table} where {named})");
+            let up = rising.iter().chain([key]).rev();
+            let after = up.fold(String::new(), |rest, what| match rest.as_str() {
+                "" => format!("{what} > {}", of(what)),
+                rest => format!("({what} > {0} or ({what} = {0} and {rest}))", of(what)),
+            });
+            sql.push_str(&format!(
+                " and ({falling} < {0} or ({falling} = {0} and {after}))",
+                of(falling)
+            ));
+        }
+        let order: Vec<&str> = rising.iter().chain([key]).copied().collect();
+        // One more than is shown says whether there is more.
+        sql.push_str(&format!(
+            " order by {falling} desc, {} limit {}",
+            order.join(", "),
+            count.saturating_add(1)
+        ));
+        let session = workspace.session_for(&sql, reading).await?;
+        let found = rows::query(&session, &sql, count as usize).await?;
+        let at = found.columns.iter().position(|column| column.name == *key);
+        let last = found.rows.last().filter(|_| found.truncated);
+        let next = last.zip(at).and_then(|(row, at)| row.get(at)?.as_str().map(str::to_owned));
+        Ok((found, next))
+    }
 }
 
 /// Nothing more to say.

@@ -186,6 +186,15 @@ impl<M, A: Takes, B: Takes, C: Takes, D: Takes, E: Takes> Takes for (M, A, B, C,
     }
 }
 
+/// Which piece of a list is wanted.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+pub(crate) struct Pieces {
+    /// Items of the answer at most; 100 if absent, 1,000 at most.
+    pub(crate) limit: Option<u32>,
+    /// `next` of the piece before; the list begins anew if absent.
+    pub(crate) cursor: Option<String>,
+}
+
 /// How many rows of a list are wanted.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 pub(crate) struct Limit {
@@ -202,6 +211,20 @@ impl Limit {
     pub(crate) fn count(&self) -> u32 {
         counted(self.limit)
     }
+}
+
+/// A list of which one more item than `count` was looked for: those that are shown, and after which of them the next piece
+/// goes on, if there is more.
+pub(crate) fn cut<T>(
+    mut items: Vec<T>,
+    count: u32,
+    key: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let count = count as usize;
+    let more = items.len() > count;
+    items.truncate(count);
+    let next = items.last().filter(|_| more).map(key);
+    (items, next)
 }
 
 /// The rows of a list: as asked for, within limits.

@@ -16,13 +16,17 @@ mod cors;
 mod databases;
 mod fault;
 mod feedback;
+mod follow;
 mod gate;
+mod guests;
 mod heavy;
 mod http;
 mod input;
 mod live;
 mod page_key;
+mod postgres;
 mod problem;
+mod quota;
 mod rate;
 mod schedule;
 mod sender;
@@ -64,12 +68,15 @@ pub use crate::app::WheelClock;
 #[doc(hidden)]
 pub use crate::gate::Routes;
 pub use crate::gate::{Access, Allows, Permission, RouteInfo};
+pub use crate::guests::Guests;
 pub use crate::tls::Tls;
 pub use crate::ui::has_pages;
 pub use crate::work::Rhythm;
 
 /// Where the server listens unless something else is said.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:8700";
+/// Where clients of PostgreSQL are let in unless something else is said.
+pub const POSTGRES_DEFAULT: &str = "127.0.0.1:5432";
 
 /// Connections that are open at once; more wait.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -97,6 +104,8 @@ pub struct Options {
     /// A folder of built web pages that is read at each request, for whoever works on them; those inside the program if
     /// absent.
     pub pages: Option<PathBuf>,
+    /// Where clients of PostgreSQL are let in; nowhere if absent. Beyond this machine it takes `tls`.
+    pub postgres: Option<TcpListener>,
 }
 
 /// A project that is served.
@@ -114,7 +123,12 @@ impl Server {
     pub fn new(workspace: Workspace, clock: Arc<WheelClock>, options: Options) -> Result<Self> {
         fault::watch();
         let journal = events::journal(&workspace)?;
-        let events = JournalEvents::open(&journal, workspace.dir(), Arc::new(SystemClock))?;
+        // Where time is moved from outside, events come in that time: those of tomorrow would wait for their turn for ever.
+        let arrival: Arc<dyn Clock> = match options.rhythm {
+            Some(_) => Arc::<WheelClock>::clone(&clock),
+            None => Arc::new(SystemClock),
+        };
+        let events = JournalEvents::open(&journal, workspace.dir(), arrival)?;
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
         if options.telemetry {
             telemetry::counts(&app);
@@ -157,6 +171,12 @@ impl Server {
         self.app.stop.clone()
     }
 
+    /// What lets programs of this process in, such as the customers of a demo.
+    #[must_use]
+    pub fn guests(&self) -> Guests {
+        Guests::new(&self.app)
+    }
+
     /// A link to make the first owner; none if there are users.
     ///
     /// # Errors
@@ -182,6 +202,7 @@ impl Server {
         // Where time is moved from outside, deliveries belong to its turns.
         let sends = options.rhythm.is_none();
         let (rhythm, tls) = (options.rhythm, options.tls.map(|tls| tls.0));
+        let postgres = options.postgres;
         let mut rhythm = rhythm;
         let mut workers = Vec::new();
         for _ in 0..app.queue.workers().get() {
@@ -196,14 +217,24 @@ impl Server {
                 .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
             workers.push(worker);
         }
+        if sends {
+            let (working, handle) = (Arc::clone(&working), handle.clone());
+            let keeper = thread::Builder::new()
+                .name("flywheel-follows".to_owned())
+                .spawn(move || follow::keep(&working, &handle))
+                .map_err(|e| Error::exhausted("no thread to follow syncs").caused_by(e))?;
+            workers.push(keeper);
+        }
         let accepted = tokio::join!(
-            accept(&app, &listener, &router, tls),
+            accept(&app, &listener, &router, tls.clone()),
+            Box::pin(postgres::accept(&app, postgres, tls)),
             every(&app, options.every),
             schedule::keep(&app),
             schedule::watch(&app),
             schedule::tell(&app),
             alert::look(&app),
             databases::watch(&app),
+            quota::keep(&app),
             async {
                 if sends {
                     sender::keep(&app).await;
@@ -223,12 +254,43 @@ impl Server {
             Ok(ended) => ended?,
             Err(_) => tracing::warn!("work under way is left; the next turn completes it"),
         }
-        accepted.0
+        accepted.0.and(accepted.1)
     }
 }
 
 /// Deeply nested SQL is planned recursively.
 const WORK_STACK_BYTES: usize = 8 << 20;
+
+/// Opens the address at which clients of PostgreSQL are let in; `tls` says whether connections are secret.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if others can reach the address and passwords would be sent in clear,
+/// [`ErrorKind::Conflict`] if something else listens there, [`ErrorKind::Denied`] if it may not be used.
+pub async fn bind_postgres(address: SocketAddr, tls: bool) -> Result<TcpListener> {
+    if !tls && !is_private(address.ip()) {
+        return Err(Error::invalid(format!(
+            "others can reach {address}, and clients of PostgreSQL would send their passwords in clear"
+        ))
+        .hint("Give --tls-certificate and --tls-key, or listen at 127.0.0.1 only."));
+    }
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            let message = format!("something else listens at {address} already");
+            Error::new(ErrorKind::Conflict, message).hint(format!(
+                "Is it a PostgreSQL? Choose another port: --postgres {}:{}",
+                address.ip(),
+                address.port().wrapping_add(1).max(1_024)
+            ))
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Error::new(ErrorKind::Denied, format!("this user may not listen at {address}"))
+                .hint("Choose a port from 1024 on: --postgres 127.0.0.1:5432")
+        }
+        _ => Error::invalid(format!("cannot listen at {address}"))
+            .hint("Give an address of this machine, such as 127.0.0.1:5432.")
+            .caused_by(error),
+    })
+}
 
 /// Opens the address to listen at.
 ///

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use flywheel_base::{Error, ErrorKind};
+use flywheel_base::{Error, ErrorKind, QuotaExceeded, QuotaKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(crate) struct ProblemBody<'a> {
     hint: Option<&'a str>,
     /// The permission that is missing and that can be asked for: `POST /v1/access-requests`.
     ask: Option<&'a str>,
-    /// What is wrong with each event, if several were handed in.
+    /// What is wrong with each event if several were handed in, or each mistake of a file with its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<&'a [Value]>,
     /// The request, as in the server's log.
@@ -98,6 +98,7 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let quota = QuotaExceeded::of(&error).map(|exceeded| exceeded.kind);
         let full_disk = error.message().trim_start_matches("metadata: ").starts_with("cannot ");
         let (status, code) = match error.kind() {
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
@@ -111,6 +112,7 @@ impl From<Error> for Problem {
             ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
+        let (status, code) = quota.map_or((status, code), of_quota);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %error.report(), "a request failed");
         }
@@ -123,10 +125,19 @@ impl From<Error> for Problem {
             code,
             detail: detail.to_owned(),
             hint: error.hint_text().map(str::to_owned),
-            retry_after_s: (code == "unavailable").then_some(1),
+            retry_after_s: matches!(code, "unavailable" | "rate-limited").then_some(1),
             ask: None,
             rejected: Box::default(),
         }
+    }
+}
+
+/// How a quota is told: what asks for too much is to be asked otherwise, what comes too often later.
+fn of_quota(kind: QuotaKind) -> (StatusCode, &'static str) {
+    match kind {
+        QuotaKind::Queries | QuotaKind::Requests => (StatusCode::TOO_MANY_REQUESTS, "rate-limited"),
+        QuotaKind::Time => (StatusCode::UNPROCESSABLE_ENTITY, "timeout"),
+        QuotaKind::Memory | QuotaKind::Rows => (StatusCode::UNPROCESSABLE_ENTITY, "exhausted"),
     }
 }
 

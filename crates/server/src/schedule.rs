@@ -34,8 +34,9 @@ pub(crate) async fn keep(app: &Arc<App>) {
             known = found;
             // What is wrong in the files is told, and what was read before stays.
             if let Err(error) = reloaded(app).await {
-                tracing::warn!(error = %error.report(), "schedules were changed, but the files have mistakes");
+                tracing::warn!(error = %error.report(), "files were changed, but have mistakes");
             }
+            app.follower.notify_one();
         }
         if let Err(error) = app.blocking(tick).await {
             tracing::error!(error = %error.report(), "the scheduler could not take a step");
@@ -61,9 +62,11 @@ async fn reloaded(app: &Arc<App>) -> Result<()> {
     app.with(move |_| async move { reload(&shared).await.map(|_| ()) }).await
 }
 
-/// The files of the schedules, alerts and topics with their sizes and times.
+/// The files of what is done without being asked for, with their sizes and times: schedules, alerts, topics, and syncs with
+/// their connections.
 fn state_of(dir: &Path) -> BTreeMap<String, (u64, Option<std::time::SystemTime>)> {
-    let folders = ["schedules", "alerts", "topics"].into_iter().map(|folder| dir.join(folder));
+    let folders = ["schedules", "alerts", "topics", "syncs", "connections"];
+    let folders = folders.into_iter().map(|folder| dir.join(folder));
     let files =
         folders.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
     let state = files.filter_map(|file| {

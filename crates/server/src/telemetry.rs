@@ -146,6 +146,17 @@ pub(crate) fn counts(app: &Arc<App>) {
             }
         })
         .build();
+    let clients = reading(app, |app| &app.stats.postgres_connections);
+    meter
+        .u64_observable_gauge("flywheel.postgres.connections")
+        .with_unit("{connection}")
+        .with_description("Open connections of clients of PostgreSQL.")
+        .with_callback(move |seen| {
+            if let Some(count) = clients() {
+                seen.observe(count, &[]);
+            }
+        })
+        .build();
     let (outbox, working) = (Arc::downgrade(app), Arc::downgrade(app));
     meter
         .u64_observable_gauge("flywheel.outbox")

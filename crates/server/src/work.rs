@@ -1,20 +1,23 @@
 //! What changes the project: several things at a time where they touch different tables, else in the order in which they
-//! were asked for.
+//! were asked for. Syncs that are followed make way for all of it ([`crate::follow`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
 use flywheel_project::Project;
 use flywheel_project::resource::schedule::Runs;
 use flywheel_runtime::access::said::Said;
+use flywheel_runtime::plan as runtime_plan;
+use flywheel_runtime::quarantine::mend::Edit;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::schedule::{self as runtime_schedule, Job, claims};
+use flywheel_runtime::task::build::blocked;
 use flywheel_runtime::turn::{TurnReport, turn};
-use flywheel_runtime::{Event, Observer, Workspace, compare, link, quarantine, run};
+use flywheel_runtime::{Event, Observer, Workspace, compare, link, merge, quarantine, run};
 use flywheel_state::{Cause, Claims, End, ScheduledRun};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,6 +37,8 @@ const KEPT_MAX: usize = 200;
 const LINES_MAX: usize = 5_000;
 /// How often a stop is looked for while nothing waits.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a sync is followed at least before it makes way for what a schedule runs; what somebody asks for does not wait.
+const FOLLOWED_MIN: Duration = Duration::from_secs(10);
 
 /// What turns of a virtual clock work for, and what is done between them; a demo's shop lives here.
 pub trait Rhythm: Send {
@@ -80,6 +85,12 @@ pub(crate) enum Task {
         plan: bool,
         approve: Option<String>,
     },
+    /// A merge is run, only planned, or taken apart.
+    Merge {
+        name: String,
+        verb: MergeVerb,
+        who: String,
+    },
     /// The tables of a sync are compared with their database.
     Reconcile {
         sync: String,
@@ -87,8 +98,46 @@ pub(crate) enum Task {
         skip: Vec<String>,
         repair: bool,
     },
+    /// What a plan showed is built, in its environment.
+    Apply {
+        plan: String,
+        environment: String,
+    },
+    /// Readers of an environment see what another one has.
+    Promote {
+        from: String,
+        to: String,
+    },
+    /// The newest promotion to an environment is taken back.
+    RollBack {
+        environment: String,
+    },
+    /// Rows of the quarantine land with values that somebody gave.
+    Mend {
+        sync: String,
+        edit: Edit,
+    },
+    /// Single rows of the quarantine are given up for a reason.
+    Dismiss {
+        /// The syncs and the topics that they are of.
+        of: Vec<String>,
+        rows: Vec<String>,
+        reason: String,
+        by: String,
+    },
     /// An attempt at a run of a schedule.
     Scheduled(Box<ScheduledRun>),
+}
+
+/// What is done to a merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MergeVerb {
+    /// It is said what would be done.
+    Plan,
+    /// It is done.
+    Run,
+    /// The merged record of this key is taken apart; all are if there is none.
+    Undo(Option<String>),
 }
 
 impl Task {
@@ -104,7 +153,19 @@ impl Task {
         let one = std::slice::from_ref::<String>;
         match self {
             Self::Turn => Claims::everything(),
-            Self::Sync { name, .. } | Self::Discard { name } => claims::of_sync(project, name),
+            Self::Sync { name, .. } | Self::Discard { name } | Self::Mend { sync: name, .. } => {
+                claims::of_sync(project, name)
+            }
+            Self::Dismiss { of, .. } => {
+                let mut all = Claims::default();
+                for name in of {
+                    all.join(&claims::of_sync(project, name));
+                }
+                all
+            }
+            Self::Apply { .. } | Self::Promote { .. } | Self::RollBack { .. } => {
+                claims::of_work(project, Runs::Build, &[])
+            }
             Self::Build { select, .. } => claims::of_work(project, Runs::Build, select),
             Self::Learn { name } => claims::of_work(project, Runs::Learn, one(name)),
             Self::Replay { sync } => {
@@ -112,6 +173,7 @@ impl Task {
             }
             Self::Quality { .. } => claims::of_quality(project),
             Self::Link { name, .. } => claims::of_link(project, name),
+            Self::Merge { name, .. } => claims::of_merge(project, name),
             Self::Reconcile { sync, .. } => claims::of_work(project, Runs::Reconcile, one(sync)),
             Self::Scheduled(run) => claims::of_schedule(project, &run.schedule),
         }
@@ -124,10 +186,16 @@ impl Task {
             Self::Build { .. } => "build",
             Self::Learn { .. } => "learn",
             Self::Replay { .. } => "quarantine",
-            Self::Discard { .. } => "discard",
+            Self::Mend { .. } => "mend",
+            Self::Discard { .. } | Self::Dismiss { .. } => "discard",
+            Self::Apply { .. } => "build",
+            Self::Promote { .. } => "promote",
+            Self::RollBack { .. } => "rollback",
             Self::Quality { .. } => "quality",
             Self::Link { plan: true, .. } => link::PLAN,
             Self::Link { .. } => link::KIND,
+            Self::Merge { verb: MergeVerb::Plan, .. } => merge::PLAN,
+            Self::Merge { .. } => merge::KIND,
             Self::Reconcile { .. } => compare::KIND,
             Self::Scheduled(_) => "schedule",
         }
@@ -139,8 +207,13 @@ impl Task {
             Self::Sync { name, .. }
             | Self::Learn { name }
             | Self::Discard { name }
-            | Self::Link { name, .. } => name.clone(),
-            Self::Reconcile { sync, .. } => sync.clone(),
+            | Self::Link { name, .. }
+            | Self::Merge { name, .. } => name.clone(),
+            Self::Reconcile { sync, .. } | Self::Mend { sync, .. } => sync.clone(),
+            Self::Dismiss { of, .. } => of.join(" "),
+            Self::Apply { plan, environment } => format!("{environment} {plan}"),
+            Self::Promote { from, to } => format!("{from} → {to}"),
+            Self::RollBack { environment } => environment.clone(),
             Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
             Self::Scheduled(run) => run.schedule.clone(),
@@ -190,12 +263,21 @@ struct Running {
     claims: Claims,
 }
 
+/// A sync that is followed.
+struct Following {
+    stop: CancellationToken,
+    claims: Claims,
+    since: Instant,
+}
+
 #[derive(Default)]
 struct State {
     next: u64,
     waiting: VecDeque<Waiting>,
     all: BTreeMap<u64, Work>,
     running: BTreeMap<u64, Running>,
+    /// What is followed, by the names of syncs; it makes way for work that touches the same.
+    following: BTreeMap<String, Following>,
     /// The attempts at runs of schedules that wait or are under way, by the number of their work.
     scheduled: BTreeMap<u64, ScheduledRun>,
 }
@@ -409,6 +491,41 @@ impl Queue {
         }
     }
 
+    /// Has a sync followed from now on, unless something waits or is under way that touches the same. When such a thing is
+    /// asked for, `stop` is cancelled, and that waits until [`Queue::unfollow`].
+    pub(crate) fn follow(&self, name: &str, claims: Claims, stop: CancellationToken) -> bool {
+        let mut state = self.state();
+        let waiting = state.waiting.iter().map(|one| &one.claims);
+        let met = waiting
+            .chain(state.running.values().map(|one| &one.claims))
+            .any(|one| one.meets(&claims));
+        if !met {
+            let following = Following { stop, claims, since: Instant::now() };
+            state.following.insert(name.to_owned(), following);
+        }
+        !met
+    }
+
+    /// Notes that a sync is not followed any more.
+    pub(crate) fn unfollow(&self, name: &str) {
+        self.state().following.remove(name);
+        // What touches the same may go on.
+        self.arrived.notify_all();
+    }
+
+    /// What waits or is under way that touches the same, as it is called; none if nothing does.
+    pub(crate) fn in_the_way(&self, claims: &Claims) -> Option<String> {
+        let state = self.state();
+        let running = state.running.iter().find(|(_, one)| one.claims.meets(claims));
+        let waiting = || state.waiting.iter().find(|one| one.claims.meets(claims));
+        let key = running.map(|(key, _)| *key).or_else(|| number(&waiting()?.work))?;
+        let work = state.all.get(&key)?;
+        Some(match work.what.as_str() {
+            "" => format!("{} ({})", work.kind, work.work),
+            what => format!("{} {what} ({})", work.kind, work.work),
+        })
+    }
+
     /// Notes that something is not under way any more.
     fn release(&self, work: &str) {
         if let Some(key) = number(work) {
@@ -420,15 +537,28 @@ impl Queue {
 }
 
 impl State {
-    /// Takes the first thing that touches nothing that is touched by what is under way or waits before it.
+    /// Takes the first thing that touches nothing that is touched by what is under way or waits before it. What is followed
+    /// and touches the same is told to make way, and is waited for.
     fn first_free(&mut self) -> Option<Waiting> {
         let mut held = Claims::default();
         for running in self.running.values() {
             held.join(&running.claims);
         }
+        let following = &self.following;
         let free = self.waiting.iter().position(|waiting| {
-            let free = !held.meets(&waiting.claims);
+            let mut free = !held.meets(&waiting.claims);
             held.join(&waiting.claims);
+            if free {
+                let scheduled = waiting.task.scheduled();
+                let asked = scheduled.is_none_or(|run| run.cause == Cause::Manual);
+                for one in following.values().filter(|one| one.claims.meets(&waiting.claims)) {
+                    // Data-driven work follows each commit: it must not keep a sync from being followed.
+                    if asked || one.since.elapsed() >= FOLLOWED_MIN {
+                        one.stop.cancel();
+                    }
+                    free = false;
+                }
+            }
             free
         });
         free.and_then(|place| self.waiting.remove(place))
@@ -514,6 +644,7 @@ fn settle(app: &App, work: &str, outcome: Outcome) {
     if let Some(run) = app.queue.forget_scheduled(work) {
         schedule::ended(app, &run, end);
     }
+    app.follower.notify_one();
     // What it has queued or put off has a time of its own.
     app.sender.notify_one();
     app.alerts.notify_one();
@@ -574,6 +705,24 @@ async fn perform(
             tracing::info!(sync = %name, count, "rows of the quarantine are not wanted");
             Ok(None)
         }
+        Task::Mend { sync: _, edit } => {
+            let mended = Box::pin(run::quarantine_edit(&workspace, &edit, watcher)).await?;
+            Ok((mended.still_bad > 0).then(|| {
+                format!("{} rows landed, {} still do not fit", mended.landed, mended.still_bad)
+            }))
+        }
+        Task::Dismiss { of: _, rows, reason, by } => {
+            run::quarantine_dismiss(&workspace, &rows, &reason, &by, watcher).await.map(|_| None)
+        }
+        Task::Apply { plan, environment } => {
+            let workspace = in_environment(&workspace, &environment)?;
+            let report = Box::pin(runtime_plan::apply(&workspace, &plan, watcher)).await?;
+            Ok((!report.passed()).then(|| blocked(&report).message().to_owned()))
+        }
+        Task::Promote { from, to } => run::promote(&workspace, &from, &to, watcher).map(|_| None),
+        Task::RollBack { environment } => {
+            run::roll_back(&workspace, &environment, watcher).map(|_| None)
+        }
         Task::Quality { select } => {
             runtime_schedule::perform(&workspace, Job::Quality(select), watcher).await
         }
@@ -582,6 +731,20 @@ async fn perform(
             let names = std::slice::from_ref(&name);
             let work = link::run(&workspace, names, options, watcher);
             Ok(link::refused(&Box::pin(work).await?))
+        }
+        Task::Merge { name, verb, who } => {
+            let plan_only = verb == MergeVerb::Plan;
+            let options = merge::Options { plan_only, who: &who, ..merge::Options::default() };
+            let done = match &verb {
+                MergeVerb::Plan | MergeVerb::Run => {
+                    Box::pin(merge::run(&workspace, &name, options, watcher)).await
+                }
+                MergeVerb::Undo(record) => {
+                    let what = record.as_deref().map_or(merge::Undo::All, merge::Undo::Record);
+                    Box::pin(merge::undo(&workspace, &name, what, options, watcher)).await
+                }
+            };
+            done.map(|_| None)
         }
         Task::Reconcile { sync, streams, skip, repair } => {
             let syncs = std::slice::from_ref(&sync);
@@ -592,6 +755,14 @@ async fn perform(
             Ok(compare::differing(&Box::pin(work).await?))
         }
     }
+}
+
+/// The workspace as an environment sees it and builds its models.
+///
+/// # Errors
+/// As [`Workspace::in_environment`].
+pub(crate) fn in_environment(workspace: &Workspace, environment: &str) -> Result<Workspace> {
+    workspace.at(workspace.now())?.in_environment(environment)
 }
 
 /// Turns the wheel once; a turn that was cut off is completed first.

@@ -8,6 +8,8 @@
 //! possible recommendation would have been. Nothing here reads a file, a clock or the network, and
 //! the same seed, settings and deliveries give the same bytes.
 //!
+//! Its customers also come to a website ([`World::web_visits`]); what they do there changes nothing of the world.
+//!
 //! [`offers`] is a smaller world beside it, for benches of the closed loop.
 //!
 //! ```text
@@ -31,10 +33,12 @@ mod settings;
 mod shelf;
 mod truth;
 mod vocabulary;
+mod website;
 mod world;
 
 pub use delivery::Delivery;
 pub use export::{DataFile, DayFiles};
 pub use settings::Settings;
 pub use truth::{DayTruth, PolicyTruth, StockTruth, Truth};
+pub use website::WebVisit;
 pub use world::World;

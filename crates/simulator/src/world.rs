@@ -24,6 +24,7 @@ use crate::sale::{CANCEL_DAYS, Invoice};
 use crate::settings::Settings;
 use crate::shelf::Shelf;
 use crate::truth::{self, DayTruth, PolicySums, StockTruth, Truth};
+use crate::website::WebVisit;
 
 /// The share of customers who join during the simulation.
 const NEWCOMERS: f64 = 0.3;
@@ -36,6 +37,9 @@ const WEEK: [f64; 7] = [1.05, 1.1, 1.1, 1.2, 1.05, 0.7, 0.8];
 
 /// How many pieces a day are expected of all products together, per customer, before any sale.
 const PIECES_PER_CUSTOMER: f64 = 0.34;
+
+/// How many products a visitor of the website looks at, at most.
+const VIEWED_MAX: usize = 3;
 
 /// The number of the first invoice.
 const FIRST_INVOICE: u32 = 540_001;
@@ -205,6 +209,45 @@ impl World {
         let customer = self.find_customer(customer_id)?;
         let product = self.products.get(*self.codes.get(product_id)?)?;
         Some(basket::matched(&self.customers[customer], product))
+    }
+
+    /// At most `count` visits to the website at the end of the day that was lived last, by customers who have bought
+    /// before, the lively ones sooner; none before the first day. Nothing of the world changes by them.
+    #[must_use]
+    pub fn web_visits(&self, count: usize) -> Vec<WebVisit> {
+        let day = self.today - 1;
+        if day < 0 {
+            return Vec::new();
+        }
+        let mut rng = Rng::stream(self.seed, &format!("web/{day}"));
+        let known = |customer: &Customer| customer.joined <= day && !customer.bought.is_empty();
+        let weight = |one: &Customer| if known(one) { one.base_rate() } else { 0.0 };
+        let mut weights: Vec<f64> = self.customers.iter().map(weight).collect();
+        let mut visits = Vec::new();
+        for _ in 0..count {
+            let Some(place) = rng.weighted(&weights) else { break };
+            weights[place] = 0.0;
+            visits.push(self.web_visit(day, &self.customers[place], rng.next_u64()));
+        }
+        visits
+    }
+
+    fn web_visit(&self, day: i64, customer: &Customer, seed: u64) -> WebVisit {
+        let mut wishes =
+            basket::wishes(customer, &self.products, day, &mut Rng::stream(seed, "viewed"));
+        wishes.truncate(VIEWED_MAX);
+        let viewed = wishes.iter().map(|wish| self.products[wish.product].code.clone());
+        let on_sale = self.products.iter().filter(|product| product.introduced <= day);
+        let matches =
+            on_sale.map(|product| (product.code.clone(), basket::matched(customer, product)));
+        let id = customer.person.id;
+        WebVisit::new(
+            format!("simulated-{}-{id}", self.calendar.date(day)),
+            id.to_string(),
+            viewed.collect(),
+            seed,
+            matches.collect(),
+        )
     }
 
     fn live(&mut self, deliveries: &[Delivery]) -> DayFiles {

@@ -10,7 +10,7 @@
 //! An approval and its delivery change in one transaction. With four eyes nobody approves what they had a hand in: who
 //! wrote the policy, let it go on or changed who decides for it last, and who edited the delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use rusqlite::types::Type;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::outbox::insert;
 use crate::runs::json as json_at;
-use crate::{OutboxEntry, Store};
+use crate::{OutboxEntry, Piece, Store};
 
 /// How long what has ended is kept, in microseconds.
 const KEPT_US: i64 = 400 * 86_400_000_000;
@@ -210,12 +210,32 @@ impl Store {
         policy: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Approval>> {
+        self.approvals_of(status, policy, Piece::first(limit))
+    }
+
+    /// A piece of the approvals, of one status or policy if asked for, newest turn first; `after` is the key of a delivery.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if there is no approval `after`, else as every method: see [`Store::open`].
+    pub fn approvals_of(
+        &self,
+        status: Option<ApprovalStatus>,
+        policy: Option<&str>,
+        piece: Piece<'_>,
+    ) -> Result<Vec<Approval>> {
+        self.check_place("approvals", "key", piece.after)?;
         self.read("list approvals", |db| {
             db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM approvals WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR policy = ?2)
-                 ORDER BY turn DESC, policy, key LIMIT ?3"
+                "SELECT {COLUMNS} FROM approvals AS one WHERE (?1 IS NULL OR status = ?1)
+                   AND (?2 IS NULL OR policy = ?2) AND (?3 IS NULL OR EXISTS (
+                     SELECT 1 FROM approvals AS place WHERE place.key = ?3 AND (one.turn < place.turn
+                       OR (one.turn = place.turn AND (one.policy, one.key) > (place.policy, place.key)))))
+                 ORDER BY turn DESC, policy, key LIMIT ?4"
             ))?
-            .query_map(params![status.map(ApprovalStatus::word), policy, limit], approval_from)?
+            .query_map(
+                params![status.map(ApprovalStatus::word), policy, piece.after, piece.limit],
+                approval_from,
+            )?
             .collect()
         })
     }
@@ -238,6 +258,25 @@ impl Store {
                 "SELECT policy, count(*) FROM approvals WHERE status = 'waiting' GROUP BY policy ORDER BY policy",
             )?
             .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+            .collect()
+        })
+    }
+
+    /// When deliveries that a person was asked about were let go, by their keys: none while they wait. What was rejected,
+    /// or not decided about in time, is not among them.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn approval_moments(&self) -> Result<HashMap<String, Option<Timestamp>>> {
+        self.read("look up when deliveries were approved", |db| {
+            db.prepare_cached(
+                "SELECT key, CASE status WHEN 'approved' THEN decided_at END FROM approvals
+                 WHERE status IN ('waiting', 'approved')",
+            )?
+            .query_map([], |row| {
+                let at = row.get::<_, Option<i64>>(1)?;
+                Ok((row.get(0)?, at.map(Timestamp::from_micros)))
+            })?
             .collect()
         })
     }

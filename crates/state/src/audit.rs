@@ -145,6 +145,20 @@ impl Store {
         })
     }
 
+    /// The newest `limit` rows that say that `what` was done, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn audit_rows_of(&self, what: &str, limit: u32) -> Result<Vec<AuditRow>> {
+        self.read("read the audit log", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM audit WHERE what = ? ORDER BY number DESC LIMIT ?"
+            ))?
+            .query_map(params![what, limit], row_from)?
+            .collect()
+        })
+    }
+
     /// How often `what` was done since a moment, by its object. It failed if its status, where its detail has one, is 400 or
     /// more or not known.
     ///

@@ -19,9 +19,9 @@ use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
-use crate::Store;
 use crate::halt::is_halted;
 use crate::runs::json;
+use crate::{Piece, Store};
 
 /// One delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +149,23 @@ impl Store {
         self.outbox_where(
             "WHERE status = 'pending' AND due_at <= ? ORDER BY turn, policy, key LIMIT ?",
             params![now.micros(), limit],
+        )
+    }
+
+    /// As [`Store::due`], without those of the policies `waiting`: however many of these there are, they take nobody's place.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn due_but(
+        &self,
+        now: Timestamp,
+        limit: u32,
+        waiting: &[String],
+    ) -> Result<Vec<OutboxEntry>> {
+        self.outbox_where(
+            "WHERE status = 'pending' AND due_at <= ? AND policy NOT IN (SELECT value FROM json_each(?))
+             ORDER BY turn, policy, key LIMIT ?",
+            params![now.micros(), serde_json::json!(waiting).to_string(), limit],
         )
     }
 
@@ -335,6 +352,14 @@ impl Store {
         )
     }
 
+    /// The entry `key`; none if there is no such entry.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn outbox_entry(&self, key: &str) -> Result<Option<OutboxEntry>> {
+        Ok(self.outbox_where("WHERE key = ?", [key])?.pop())
+    }
+
     /// The newest `limit` entries, of one status or policy if asked for, newest turn first.
     ///
     /// # Errors
@@ -345,10 +370,26 @@ impl Store {
         policy: Option<&str>,
         limit: u32,
     ) -> Result<Vec<OutboxEntry>> {
+        self.outbox_of(status, policy, Piece::first(limit))
+    }
+
+    /// A piece of the entries, of one status or policy if asked for, newest turn first; `after` is the key of an entry.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if there is no entry `after`, else as every method: see [`Store::open`].
+    pub fn outbox_of(
+        &self,
+        status: Option<OutboxStatus>,
+        policy: Option<&str>,
+        piece: Piece<'_>,
+    ) -> Result<Vec<OutboxEntry>> {
+        self.check_place("outbox", "key", piece.after)?;
         self.outbox_where(
-            "WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR policy = ?2)
-             ORDER BY turn DESC, policy, key LIMIT ?3",
-            rusqlite::params![status.map(OutboxStatus::name), policy, limit],
+            "AS one WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR policy = ?2) AND (?3 IS NULL OR EXISTS (
+               SELECT 1 FROM outbox AS place WHERE place.key = ?3 AND (one.turn < place.turn
+                 OR (one.turn = place.turn AND (one.policy, one.key) > (place.policy, place.key)))))
+             ORDER BY turn DESC, policy, key LIMIT ?4",
+            rusqlite::params![status.map(OutboxStatus::name), policy, piece.after, piece.limit],
         )
     }
 

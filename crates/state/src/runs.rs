@@ -4,7 +4,7 @@ use flywheel_base::{Result, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use crate::Store;
+use crate::{Piece, Store};
 
 /// One run: a command or a turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,6 +169,29 @@ impl Store {
             db.prepare_cached("SELECT run_id, kind, turn, logical_at, status, started_at, ended_at, error, detail FROM runs ORDER BY started_at DESC, rowid DESC LIMIT ?")?
                 .query_map([limit], run_from)?
                 .collect()
+        })
+    }
+
+    /// A piece of all runs, of one kind or status if asked for, newest first; `after` is the id of a run.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if there is no run `after`, else as every method: see [`Store::open`].
+    pub fn runs_of(
+        &self,
+        kind: Option<&str>,
+        status: Option<&str>,
+        piece: Piece<'_>,
+    ) -> Result<Vec<Run>> {
+        self.check_place("runs", "run_id", piece.after)?;
+        self.read("list runs", |db| {
+            db.prepare_cached(
+                "SELECT run_id, kind, turn, logical_at, status, started_at, ended_at, error, detail FROM runs
+                 WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL
+                   OR (started_at, rowid) < (SELECT started_at, rowid FROM runs WHERE run_id = ?3))
+                 ORDER BY started_at DESC, rowid DESC LIMIT ?4",
+            )?
+            .query_map(params![kind, status, piece.after, piece.limit], run_from)?
+            .collect()
         })
     }
 

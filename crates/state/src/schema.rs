@@ -248,6 +248,11 @@ CREATE TABLE health_history (
   PRIMARY KEY (kind, name, day)
 ) STRICT;
 CREATE INDEX health_history_by_day ON health_history (day, at);
+", "
+CREATE TABLE follow_pauses (
+  sync TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT NOT NULL, by_whom TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE follow_states (sync TEXT PRIMARY KEY, at INTEGER NOT NULL, detail TEXT NOT NULL) STRICT;
 "];
 
 /// Brings the database to the newest layout.

@@ -163,6 +163,24 @@ fn what_is_discarded_keeps_its_reason_and_is_neither_sent_nor_tried_again() {
 }
 
 #[test]
+fn deliveries_of_policies_that_wait_take_no_place_of_others() {
+    let (_folder, store) = store();
+    let paused =
+        ["a", "b", "c"].map(|key| OutboxEntry { policy: "it's paused".into(), ..entry(key) });
+    store.enqueue(&paused).unwrap();
+    store.enqueue(&[entry("z")]).unwrap();
+    let now = Timestamp::from_micros(5);
+    let keys = |waiting: &[&str]| {
+        let waiting: Vec<String> = waiting.iter().map(|name| (*name).to_owned()).collect();
+        let due = store.due_but(now, 2, &waiting).unwrap();
+        due.into_iter().map(|entry| entry.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&[]), ["a", "b"]);
+    assert_eq!(keys(&["it's paused"]), ["z"]);
+    assert_eq!(keys(&["it's paused", "p"]), Vec::<String>::new());
+}
+
+#[test]
 fn what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out() {
     let (_folder, store) = store();
     let now = Timestamp::from_micros(5);

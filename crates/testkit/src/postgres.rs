@@ -139,6 +139,16 @@ impl Postgres {
         run(&mut psql).trim_end().to_owned()
     }
 
+    /// The client `psql`, without arguments, for other servers that speak PostgreSQL's protocol.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not installed, with the line that installs it.
+    #[must_use]
+    pub fn client() -> Command {
+        let bin = newest().unwrap_or_else(|| panic!("PostgreSQL is not installed: {INSTALL}"));
+        Command::new(bin.join("psql"))
+    }
+
     /// Stops the server at once, as a crash would; open connections break.
     pub fn stop(&mut self) {
         if let Some(server) = self.server.take() {

@@ -1,5 +1,6 @@
 //! Building and testing what is selected.
 
+mod ask;
 mod changes;
 mod contract;
 mod demand;
@@ -7,6 +8,7 @@ mod diff;
 mod hook;
 mod past;
 mod progress;
+mod results;
 mod seed;
 mod trial;
 
@@ -16,7 +18,9 @@ pub(crate) mod plan;
 pub(crate) mod snapshot;
 
 pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
-pub use diff::{ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff};
+pub use diff::{
+    ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff, diff_where,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use flywheel_base::{Error, Result, Timestamp, statement};
 use flywheel_project::resource::properties::{Age, Freshness};
-use flywheel_project::{NodeKind, Source};
+use flywheel_project::{Asking, NodeKind, RunContext, Source};
 use flywheel_warehouse::{Location, Session};
 use serde::Serialize;
 
@@ -100,7 +100,12 @@ async fn newest(
     let table = quoted_table(&source.relation());
     let moment = match (&rules.loaded_at_query, &rules.loaded_at_field) {
         (Some(query), _) => {
-            let sql = names::render_statement(world.project, query, world.now)?;
+            let run = RunContext {
+                moment: Some(world.now),
+                asking: Asking::Closed,
+                ..RunContext::default()
+            };
+            let sql = names::render_statement(world.project, query, &run)?;
             let sql = statement::one("loaded_at_query", &sql)?;
             format!("SELECT max(t) AS t FROM (\n{sql}\n) AS q(t)")
         }

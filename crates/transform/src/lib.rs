@@ -21,6 +21,7 @@ mod lineage;
 mod metric;
 mod names;
 mod order;
+mod owned;
 mod published;
 mod report;
 mod shelf;
@@ -33,7 +34,7 @@ use flywheel_warehouse::Lake;
 
 pub use build::{
     BuildOptions, Change, Changes, ColumnDiff, Impact, ModelChange, ModelDiff, RowChange,
-    RowSample, SAMPLES_MAX, Touched, ValueSample, build, changes, diff, test,
+    RowSample, SAMPLES_MAX, Touched, ValueSample, build, changes, diff, diff_where, test,
 };
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
@@ -45,6 +46,7 @@ pub use lineage::{
     model_columns, traced_edges,
 };
 pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
+pub use owned::{refuse_ours, refuse_owned};
 pub use published::{published_plan, published_sql, published_value};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,

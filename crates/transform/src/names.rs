@@ -1,13 +1,15 @@
 //! What `ref()` and `source()` mean in SQL, and where those tables lie.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use flywheel_base::{Error, Result, Timestamp, statement};
 use flywheel_project::metric::table::place;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{
-    Columns, CustomTest, Model, NodeId, NodeKind, Project, RenderContext, SingularTest, SourceFile,
+    Asking, Columns, CustomTest, Model, NodeId, NodeKind, Project, Question, RenderContext, Rows,
+    RunContext, SingularTest, SourceFile,
 };
 use flywheel_warehouse::{Location, TableName};
 
@@ -94,9 +96,20 @@ pub(crate) fn render_model_at(
     columns: &Columns,
     moment: Timestamp,
 ) -> Result<String> {
+    let run = RunContext { columns, moment: Some(moment), ..RunContext::default() };
+    render_model_in(project, model, incremental, &run)
+}
+
+/// The model's SQL with all that a run knows: the moment it began, and who answers what templates ask the database.
+pub(crate) fn render_model_in(
+    project: &Project,
+    model: &Model,
+    incremental: bool,
+    run: &RunContext<'_>,
+) -> Result<String> {
     let (this, instead) = (model.relation(), BTreeMap::new());
-    let sql = with_moment(project, &this, incremental, &instead, Some(moment), |context| {
-        model.render_at(context, columns, moment)
+    let sql = with_run(project, &this, incremental, &instead, run, |context| {
+        model.render_given(context, run)
     })?;
     answered(project, model, &instead, sql)
 }
@@ -167,28 +180,35 @@ fn at_metrics(model: &Model, error: Error) -> Error {
     }
 }
 
-/// A hook of a model, in a run that began at `moment`.
+/// A hook of a model.
 pub(crate) fn render_hook(
     project: &Project,
     model: &Model,
     hook: &str,
-    moment: Timestamp,
+    run: &RunContext<'_>,
 ) -> Result<String> {
-    with_moment(project, &model.relation(), false, &BTreeMap::new(), Some(moment), |context| {
-        model.render_hook(hook, context, moment)
+    with_run(project, &model.relation(), false, &BTreeMap::new(), run, |context| {
+        model.render_hook(hook, context, run)
     })
 }
 
-/// A statement of `on-run-start` or `on-run-end`, in a run that began at `moment`.
-pub(crate) fn render_statement(project: &Project, sql: &str, moment: Timestamp) -> Result<String> {
-    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
-        project.render_hook(sql, context, moment)
+/// A statement of `on-run-start` or `on-run-end`.
+pub(crate) fn render_statement(
+    project: &Project,
+    sql: &str,
+    run: &RunContext<'_>,
+) -> Result<String> {
+    with_run(project, "", false, &BTreeMap::new(), run, |context| {
+        project.render_hook(sql, context, run)
     })
 }
 
 /// An SQL text of a learner or policy, with answers in the place of metrics.
 pub(crate) fn render_text(project: &Project, sql: &str) -> Result<String> {
-    let sql = with_context(project, "", false, |context| project.render_sql(sql, context))?;
+    let run = RunContext { asking: Asking::Closed, ..RunContext::default() };
+    let sql = with_run(project, "", false, &BTreeMap::new(), &run, |context| {
+        project.render_sql(sql, context)
+    })?;
     Ok(metric::expand_metrics(project, &sql)?.unwrap_or(sql))
 }
 
@@ -197,15 +217,45 @@ pub(crate) fn render_test(project: &Project, test: &SingularTest) -> Result<Stri
     with_context(project, "", false, |context| test.render(context))
 }
 
-/// The SQL of a singular test, in a run that began at `moment`; the other tells templates always the same moment.
-pub(crate) fn render_test_at(
+/// The SQL of a singular test in a run; the other tells templates always the same moment, and answers nothing.
+pub(crate) fn render_test_in(
     project: &Project,
     test: &SingularTest,
-    moment: Timestamp,
+    run: &RunContext<'_>,
 ) -> Result<String> {
-    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
-        test.render_at(context, moment)
-    })
+    with_run(project, "", false, &BTreeMap::new(), run, |context| test.render_given(context, run))
+}
+
+/// What `render` gives in a run that began at `moment` if nobody answers what its template asks the database, and whether it
+/// asks anything that `counts`.
+pub(crate) fn render_unasked(
+    moment: Timestamp,
+    counts: fn(&Question) -> bool,
+    render: impl Fn(&RunContext<'_>) -> Result<String>,
+) -> Result<(String, bool)> {
+    let asked = Cell::new(false);
+    let ask = |question: &Question| -> Result<Option<Arc<Rows>>> {
+        if counts(question) {
+            asked.set(true);
+            return Ok(None);
+        }
+        Ok(Some(Arc::default()))
+    };
+    let run = RunContext { moment: Some(moment), ..RunContext::default() };
+    let sql = render(&RunContext { asking: Asking::By(&ask), ..run });
+    match asked.get() {
+        false => Ok((sql?, false)),
+        true => Ok((render(&run)?, true)),
+    }
+}
+
+/// Whether the model's template asks the database for rows or names of tables, or that of an ephemeral model in it does. The
+/// columns of what it reads are known without.
+pub(crate) fn asks_database(project: &Project, model: &Model) -> bool {
+    let counts = |question: &Question| !matches!(question, Question::Table(_));
+    let render = |run: &RunContext<'_>| render_model_in(project, model, false, run);
+    // What is wrong with a template is found by whoever renders it next.
+    render_unasked(Timestamp::from_micros(0), counts, render).is_ok_and(|(_, asks)| asks)
 }
 
 /// The SQL of a test that is a macro.
@@ -213,15 +263,13 @@ pub(crate) fn render_custom(project: &Project, test: &CustomTest) -> Result<Stri
     with_context(project, "", false, |context| test.render(context))
 }
 
-/// The SQL of a test that is a macro, in a run that began at `moment`; the other tells templates always the same moment.
-pub(crate) fn render_custom_at(
+/// The SQL of a test that is a macro in a run; the other tells templates always the same moment, and answers nothing.
+pub(crate) fn render_custom_in(
     project: &Project,
     test: &CustomTest,
-    moment: Timestamp,
+    run: &RunContext<'_>,
 ) -> Result<String> {
-    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
-        test.render_at(context, moment)
-    })
+    with_run(project, "", false, &BTreeMap::new(), run, |context| test.render_given(context, run))
 }
 
 fn with_context(
@@ -241,19 +289,21 @@ fn with_names(
     instead: &BTreeMap<String, String>,
     render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
 ) -> Result<String> {
-    with_moment(project, this, incremental, instead, None, render)
+    with_run(project, this, incremental, instead, &RunContext::default(), render)
 }
 
-/// As [`with_names`], for a run that began at `moment`, if it is one.
-fn with_moment(
+/// As [`with_names`], with all that a run knows.
+fn with_run(
     project: &Project,
     this: &str,
     incremental: bool,
     instead: &BTreeMap<String, String>,
-    moment: Option<Timestamp>,
+    run: &RunContext<'_>,
     render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
 ) -> Result<String> {
-    let inlined = Inlined { project, instead, moment, done: RefCell::default() };
+    // The columns that are known are those of what the reader names.
+    let run = RunContext { moment: run.moment, asking: run.asking, ..RunContext::default() };
+    let inlined = Inlined { project, instead, run, done: RefCell::default() };
     render(&RenderContext {
         vars: &project.file.vars,
         incremental,
@@ -267,7 +317,7 @@ fn with_moment(
 struct Inlined<'a> {
     project: &'a Project,
     instead: &'a BTreeMap<String, String>,
-    moment: Option<Timestamp>,
+    run: RunContext<'a>,
     done: RefCell<BTreeMap<String, String>>,
 }
 
@@ -292,10 +342,7 @@ impl Inlined<'_> {
             resolve_ref: &|name| self.resolve(name),
             resolve_source: &|source, table| Ok(project.source_relation(source, table)),
         };
-        let sql = match self.moment {
-            Some(moment) => model.render_at(&context, &Columns::new(), moment)?,
-            None => model.render(&context)?,
-        };
+        let sql = model.render_given(&context, &self.run)?;
         if sql.len() > EPHEMERAL_BYTES_MAX {
             return Err(Error::invalid(format!("the ephemeral model \"{name}\" grows too large"))
                 .hint("Store it as a view or a table."));

@@ -53,6 +53,11 @@ impl Shelf {
         self.items.get(name)
     }
 
+    /// Every name that means something, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.items.keys().map(String::as_str)
+    }
+
     pub(crate) fn item_mut(&mut self, name: &str) -> Option<&mut Item> {
         self.items.get_mut(name)
     }
@@ -122,11 +127,17 @@ impl Shelf {
     /// A catalog in which every name means what it means here.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
         let mut catalog = Catalog::new();
+        self.put_into(&mut catalog)?;
+        Ok(catalog)
+    }
+
+    /// Lets every name mean in a catalog what it means here.
+    pub(crate) fn put_into(&self, catalog: &mut Catalog) -> Result<()> {
         // Before the first fit a model is there, without predictions; learners may need what it shows.
         catalog.allow_unfitted();
         for (name, item) in &self.items {
-            item.put(&TableName::parse(name)?, &mut catalog);
+            item.put(&TableName::parse(name)?, catalog);
         }
-        Ok(catalog)
+        Ok(())
     }
 }

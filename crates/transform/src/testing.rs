@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::properties::Severity;
 use flywheel_project::{
-    Failures, Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind, Threshold,
+    Failures, Model, ModelTest, NodeId, NodeKind, Project, RunContext, SingularTest, TestKind,
+    Threshold,
 };
 use serde_json::Value as Json;
 
@@ -45,6 +46,9 @@ pub(crate) struct Check {
     pub(crate) condition: Option<String>,
     /// Everything the test reads besides its subject, `schema.name`.
     pub(crate) reads: BTreeSet<String>,
+    /// Whether its template asks the database: then `kind` has the query as dbt parses it, and [`Check::render`] the one
+    /// that is run.
+    pub(crate) asks: bool,
 }
 
 /// What a test demands.
@@ -73,6 +77,7 @@ impl Check {
         };
         let subject = names::relation(project, &test.target);
         let mut reads = BTreeSet::new();
+        let mut asks = false;
         let kind = match &test.kind {
             TestKind::NotNull => CheckKind::NotNull { column: column()? },
             TestKind::Unique => CheckKind::Unique { column: column()? },
@@ -89,7 +94,9 @@ impl Check {
             TestKind::Custom(custom) => {
                 reads = names::read_by(project, &custom.refs, &custom.sources)?;
                 reads.remove(&subject);
-                let sql = names::render_custom_at(project, custom, moment)?;
+                let render = |run: &RunContext<'_>| names::render_custom_in(project, custom, run);
+                let (sql, asked) = names::render_unasked(moment, |_| true, render)?;
+                asks = asked;
                 CheckKind::Singular { sql }
             }
         };
@@ -106,13 +113,15 @@ impl Check {
             failures: test.failures.clone(),
             condition,
             reads,
+            asks,
         })
     }
 
     /// Takes a singular test. It belongs to those of the models it reads that no
     /// other of them reads, or, if it reads no model, to the sources.
     fn singular(project: &Project, test: &SingularTest, moment: Timestamp) -> Result<Self> {
-        let sql = names::render_test_at(project, test, moment)?;
+        let render = |run: &RunContext<'_>| names::render_test_in(project, test, run);
+        let (sql, asks) = names::render_unasked(moment, |_| true, render)?;
         let mut reads = names::read_by(project, &test.refs, &test.sources)?;
         let mut blames = furthest(project, &test.refs);
         if blames.is_empty() {
@@ -126,7 +135,33 @@ impl Check {
         let (name, severity) = (test.name.clone(), test.severity);
         let (threshold, failures) = (test.threshold.clone(), test.failures.clone());
         let condition = None;
-        Ok(Self { name, subject, blames, kind, severity, threshold, failures, condition, reads })
+        Ok(Self {
+            name,
+            subject,
+            blames,
+            kind,
+            severity,
+            threshold,
+            failures,
+            condition,
+            reads,
+            asks,
+        })
+    }
+
+    /// The query of a test whose template asks the database.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the template is wrong, and those of whoever answers.
+    pub(crate) fn render(&self, project: &Project, run: &RunContext<'_>) -> Result<String> {
+        if let Some(test) = project.singular_tests.get(&self.name) {
+            return names::render_test_in(project, test, run);
+        }
+        let of_models = project.model_tests().find(|test| test.name == self.name);
+        match of_models.map(|test| &test.kind) {
+            Some(TestKind::Custom(custom)) => names::render_custom_in(project, custom, run),
+            _ => Err(Error::internal(format!("test \"{}\" has no template", self.name))),
+        }
     }
 
     /// Identifies what the test demands.

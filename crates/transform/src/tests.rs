@@ -1,5 +1,6 @@
 //! Whole builds over a temporary lake: what readers see before, during and after.
 
+mod asking;
 mod bakery;
 mod changes;
 mod columns;

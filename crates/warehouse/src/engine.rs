@@ -196,6 +196,12 @@ impl Engine {
     }
 }
 
+/// What each sort sets aside where all of them have so much memory.
+pub(crate) fn sort_reserve(memory_bytes: usize, partitions: usize) -> usize {
+    let share = memory_bytes / SORT_RESERVE_SHARE / partitions;
+    share.clamp(SORT_RESERVE_MIN, SORT_RESERVE_MAX)
+}
+
 fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
@@ -205,9 +211,7 @@ fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
         .with_repartition_file_min_size(SPLIT_BYTES_MIN);
     let options = config.options_mut();
     // Every sort sets this aside before it begins, so it must be small against the limit.
-    let share = memory_bytes / SORT_RESERVE_SHARE / partitions;
-    options.execution.sort_spill_reservation_bytes =
-        share.clamp(SORT_RESERVE_MIN, SORT_RESERVE_MAX);
+    options.execution.sort_spill_reservation_bytes = sort_reserve(memory_bytes, partitions);
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;

@@ -11,6 +11,8 @@ use flywheel_base::{Error, ErrorKind, suggest};
 
 use crate::lake_table::is_hidden;
 
+/// What is said of a query that was refused memory.
+pub(crate) const TOO_MUCH_MEMORY: &str = "the query needs more memory than it may use";
 /// What to do when memory runs out.
 const MEMORY_HINT: &str =
     "Raise the memory limit, or read fewer rows or columns before joining or sorting.";
@@ -135,9 +137,7 @@ pub(crate) fn from_engine(error: DataFusionError) -> Error {
             .hint("Look at the place the message names; one statement, in DataFusion's SQL."),
         DataFusionError::SchemaError(inner, _) => from_schema(*inner),
         DataFusionError::ResourcesExhausted(text) => {
-            Error::exhausted("the query needs more memory than it may use")
-                .caused_by(text)
-                .hint(MEMORY_HINT)
+            Error::exhausted(TOO_MUCH_MEMORY).caused_by(text).hint(MEMORY_HINT)
         }
         DataFusionError::Plan(text)
         | DataFusionError::Execution(text)
@@ -168,9 +168,7 @@ fn invalid_text(text: &str) -> Error {
 fn from_shared(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::ResourcesExhausted(text) => {
-            Error::exhausted("the query needs more memory than it may use")
-                .caused_by(text.clone())
-                .hint(MEMORY_HINT)
+            Error::exhausted(TOO_MUCH_MEMORY).caused_by(text.clone()).hint(MEMORY_HINT)
         }
         DataFusionError::ObjectStore(inner) => Error::corrupt("a data file cannot be read")
             .caused_by(inner.to_string())

@@ -19,6 +19,7 @@ mod lane;
 mod location;
 mod log;
 mod maintain;
+pub mod postgres;
 mod rows;
 mod served;
 mod session;
@@ -42,9 +43,9 @@ pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
 pub use served::{Feature, FeatureKind, Learners, Scorer, Served};
 pub use session::{
-    Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues, Parameter,
-    Parameters, Query, Reads, Seen, Session, Sight, check_chains, check_expression, is_definition,
-    is_edit, reads,
+    Allowance, Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues,
+    Parameter, Parameters, Places, Query, Reads, Seen, Session, Sight, check_chains,
+    check_expression, is_definition, is_edit, reads,
 };
 pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};

@@ -5,6 +5,7 @@
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+mod allowance;
 pub(crate) mod asked_groups;
 mod chain;
 pub(crate) mod constants;
@@ -20,6 +21,7 @@ mod names;
 pub(crate) mod namesakes;
 mod parameters;
 mod pass;
+mod postgres;
 mod query;
 mod scalars;
 mod sight;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::sql::parser::Statement;
 use flywheel_base::{Clock, Error, Result};
 use tokio::task::JoinSet;
 use tracing::Instrument;
@@ -40,6 +43,7 @@ use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
 use crate::{Location, TableName};
 
+pub use self::allowance::{Allowance, Places};
 pub use self::chain::check_chains;
 pub use self::define::{ColumnChange, Definition, is_definition};
 pub use self::edit::{Edit, Edited, is_edit};
@@ -56,6 +60,8 @@ pub struct Catalog {
     schemas: BTreeSet<String>,
     /// What its reader may see of some of them; all of the others.
     sights: BTreeMap<TableName, Sight>,
+    /// What queries of its reader may take; no more than the lake's limits say if absent.
+    allowance: Option<Arc<Allowance>>,
     /// Whether predictions of learners that were not fitted yet are NULL.
     unfitted_is_null: bool,
 }
@@ -123,6 +129,12 @@ impl Catalog {
     /// was. A session of such a catalog does not change it.
     pub fn limit(&mut self, name: &TableName, sight: Sight) -> &mut Self {
         self.sights.insert(name.clone(), sight);
+        self
+    }
+
+    /// Lets queries of its reader take no more than that.
+    pub fn within(&mut self, allowance: Arc<Allowance>) -> &mut Self {
+        self.allowance = Some(allowance);
         self
     }
 
@@ -233,7 +245,17 @@ impl Session {
     /// As [`Session::query`]; [`flywheel_base::ErrorKind::Invalid`] if there are values and one is missing.
     pub async fn query_with(&self, sql: &str, values: &Parameters) -> Result<Query> {
         let state = self.state();
-        let mut statement = guard::parse(&state, sql)?;
+        let statement = guard::parse(&state, sql)?;
+        Box::pin(self.planned(state, statement, values)).await
+    }
+
+    /// Plans a statement that was parsed.
+    async fn planned(
+        &self,
+        state: SessionState,
+        mut statement: Statement,
+        values: &Parameters,
+    ) -> Result<Query> {
         let mut read = BTreeSet::new();
         let asked =
             self.resolver(&state).statement(&mut statement, &mut Vec::new(), &mut read).await?;
@@ -244,7 +266,7 @@ impl Session {
             hidden.or_else(|| asked.told(column))
         };
         let plan = guard::plan_telling(&state, statement, &hidden).await?;
-        Query::new(state, plan, read)
+        Ok(Query::new(state, plan, read)?.within(self.catalog.allowance.clone()))
     }
 
     /// Finds what a statement names.

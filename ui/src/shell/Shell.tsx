@@ -65,7 +65,7 @@ function Doing() {
   if (!now) return live.open === false ? <span className="doing doing-lost" role="status"><Icon name="alert" size={14} />{t("app.unlive")}</span> : null;
   const task = (live.tasks[now.work] ?? []).findLast((one) => one.phase === "started");
   return (
-    <Link className="doing" to={`/work/${now.work}`} aria-label={t("work.running", { what: name(now) })}>
+    <Link className="doing" to={`/work/${now.work}`}>
       <i className="dot dot-live" />
       <span>{t("work.running", { what: name(now) })}</span>
       {task && <span className="doing-task">{task.name}</span>}

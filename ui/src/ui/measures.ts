@@ -5,7 +5,7 @@ import type { Language } from "../format";
 /** Measures are better when higher, but for errors. */
 const LESS_IS_BETTER = /wape|mase|smape|mae|rmse|mse|brier|log.?loss|error|deviance|pinball/i;
 /** A share of intervals that held is as good as it is near to what was promised. */
-const NEAR_IS_BETTER = /^coverage$/i;
+const NEAR_IS_BETTER = /^coverage(, all truths so far)?$/i;
 
 export const isNear = (measure: string) => NEAR_IS_BETTER.test(measure);
 export const isLess = (measure: string) => LESS_IS_BETTER.test(measure);
@@ -25,7 +25,8 @@ const CHINESE: Record<string, string> = {
   "held-back seeds in the best 5 %": "前 5% 中留出种子的占比", "held-back seeds in the best 10 %": "前 10% 中留出种子的占比", "held-back seeds in the best 20 %": "前 20% 中留出种子的占比", "beside the mean seed": "对比平均种子",
   "not ranked: too few places drawn": "未排序：抽样位置太少", "not ranked: too few answers": "未排序：响应太少", "not ranked: too few answers to its own order": "未排序：对原有顺序的响应太少",
   "not ranked: logged chances say too little": "未排序：记录的概率信息不足", "not ranked: no gain shown": "未排序：未显示增益",
-  "beside the algorithm's order": "对比算法原有顺序", "new items": "新商品", "all items": "全部商品",
+  "beside the algorithm's order": "对比算法原有顺序", "new items": "新商品", "all items": "全部商品", "items had before": "买过的商品", "novelty": "新颖度",
+  "users with 1 or 2 items": "有 1 至 2 件商品的用户", "users with 3 to 10 items": "有 3 至 10 件商品的用户", "users with more than 10 items": "有 10 件以上商品的用户", "all truths so far": "迄今所有真实值",
 };
 
 /** What a measure is called in a language; a part that these pages do not know stays as the server says it. */
@@ -33,7 +34,7 @@ export function measureCalled(measure: string, language: Language): string {
   if (language !== "zh") return measure;
   const [name = "", ...more] = measure.split(", ");
   // Of recommendations the name goes before whom it is of: `ndcg@10 new items`.
-  const of = /^(.+) (new items|all items)$/.exec(name);
+  const of = /^(.+) (new items|all items|items had before)$/.exec(name);
   const said = [of?.[1] ?? name, ...(of?.[2] ? [of[2]] : []), ...more].map((part) => CHINESE[part] ?? part);
   return said.length > 1 ? `${said[0] ?? ""}（${said.slice(1).join("，")}）` : (said[0] ?? measure);
 }

@@ -2,16 +2,18 @@
 //! change; nothing may be lost and nothing doubled.
 //!
 //! Half of the kills come at seeded random moments, half at the sight of a commit: a new file in
-//! the lake table, or an open transaction that writes into the target. Every few kills the work is
+//! the lake table or its log, or an open transaction that writes into the target. Where a kill fell
+//! is told by what it left. Every few kills the work is
 //! left alone to resume, and source and target are compared by checksum. After each kill it is also counted how many of
 //! the rows that had been read have to be read again.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use flywheel_testkit::Postgres;
 
-use self::work::{Work, works};
+use self::work::{Hit, Sight, Work, works};
 use super::bench::goal::{at_least, at_most, equal};
 use super::kill::Moments;
 use crate::binary::Flywheel;
@@ -50,20 +52,21 @@ const STARTS_PER_KILL: u64 = 4;
 /// How much longer than an undisturbed start a resumed one may take, in seconds.
 const RESUME_MORE_MAX_S: f64 = 2.0;
 
-/// The least share of the kills that come at the sight of a commit.
-const AT_COMMIT_SHARE_MIN: f64 = 0.25;
+/// The least share of the kills that fall inside a commit.
+const INSIDE_SHARE_MIN: f64 = 0.25;
 
 /// How often a commit is looked for.
-const LOOK_EVERY: Duration = Duration::from_micros(500);
+const LOOK_EVERY: Duration = Duration::from_micros(100);
 
-/// The longest time from the sight of a commit to the kill.
-const AFTER_SIGHT_MAX_S: f64 = 0.01;
+/// The longest time from the first sight of a commit to the kill; at the last one it comes at once.
+const AFTER_SIGHT_MAX_S: f64 = 0.005;
 
 /// What happened to one work.
 #[derive(Default)]
 struct Storm {
     kills: u64,
-    at_commit: u64,
+    /// How many of the kills fell where.
+    hits: BTreeMap<Hit, u64>,
     comparisons: u64,
     lost: u64,
     doubled: u64,
@@ -72,6 +75,12 @@ struct Storm {
     resumed_s: Vec<f64>,
     /// Rows that are read again after a kill; for works that tell it only together, after the kills before a comparison.
     read_again: Vec<u64>,
+}
+
+impl Storm {
+    fn inside(&self) -> u64 {
+        self.hits.iter().filter(|(hit, _)| hit.inside()).map(|(_, kills)| kills).sum()
+    }
 }
 
 /// Kills all works in turn, `wanted` times together.
@@ -89,7 +98,7 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
         [
             "work",
             "kills",
-            "at a commit",
+            "inside a commit",
             "compared",
             "lost",
             "doubled",
@@ -105,13 +114,13 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
     let mut moments = Moments { state: seed, life_max_s: 1.0 };
     let works = works(&flywheel, &folder, &server)?;
     let count = works.len() as u64;
-    let (mut kills, mut at_commit) = (0, 0);
+    let mut places = Vec::new();
     for (number, work) in works.iter().enumerate() {
         let share = wanted / count + u64::from((number as u64) < wanted % count);
         let storm = storm(work, share, &mut moments)?;
-        println!("{}: {} kills, {} of them at a commit", work.name(), storm.kills, storm.at_commit);
-        kills += storm.kills;
-        at_commit += storm.at_commit;
+        let inside = storm.inside();
+        println!("{}: {} kills, {inside} of them inside a commit", work.name(), storm.kills);
+        places.push((work.name(), storm.hits));
         let name = work.name();
         equal(&mut tally, &format!("{name}: kills"), &storm.kills.to_string(), &share.to_string());
         at_most(&mut tally, &format!("{name}: rows lost"), storm.lost as f64, 0.0);
@@ -136,14 +145,8 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
             again.map_or(f64::INFINITY, |again| again as f64),
             chunks as f64,
         );
-        let numbers = [
-            storm.kills,
-            storm.at_commit,
-            storm.comparisons,
-            storm.lost,
-            storm.doubled,
-            storm.other,
-        ];
+        let numbers =
+            [storm.kills, inside, storm.comparisons, storm.lost, storm.doubled, storm.other];
         let mut row = vec![name.to_owned()];
         row.extend(numbers.map(|number| number.to_string()));
         row.extend([format!("{calm:.2}"), format!("{resumed:.2}")]);
@@ -154,9 +157,43 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
         rows.push(row);
     }
     println!("\n{}", figures::table(&rows));
-    let share = at_commit as f64 / kills.max(1) as f64;
-    at_least(&mut tally, "share of the kills at the sight of a commit", share, AT_COMMIT_SHARE_MIN);
+    judge_places(&mut tally, &places);
     Ok(tally)
+}
+
+/// Prints how many kills of each work fell where, and judges how many of all fell inside a commit.
+fn judge_places(tally: &mut Tally, works: &[(&str, BTreeMap<Hit, u64>)]) {
+    println!("{}", figures::table(&places(works)));
+    let all = works.iter().flat_map(|(_, hits)| hits);
+    let kills: u64 = all.clone().map(|(_, kills)| kills).sum();
+    let inside: u64 = all.filter(|(hit, _)| hit.inside()).map(|(_, kills)| kills).sum();
+    let share = inside as f64 / kills.max(1) as f64;
+    at_least(tally, "share of the kills that fell inside a commit", share, INSIDE_SHARE_MIN);
+}
+
+/// One row for each place where a kill can fall, one column for each work and one for all.
+fn places(works: &[(&str, BTreeMap<Hit, u64>)]) -> Vec<Vec<String>> {
+    let mut heading = vec!["where the kill fell".to_owned()];
+    heading.extend(works.iter().map(|(name, _)| (*name).to_owned()));
+    heading.push("all".to_owned());
+    let mut rows = vec![heading];
+    for hit in Hit::ALL {
+        let kills = works.iter().map(|(_, hits)| hits.get(&hit).copied().unwrap_or(0));
+        let mut row = vec![hit.name().to_owned()];
+        row.extend(kills.clone().map(|kills| kills.to_string()));
+        row.push(kills.sum::<u64>().to_string());
+        rows.push(row);
+    }
+    rows
+}
+
+/// What the work is killed at, start by start; none is a random moment.
+fn sight(start: u64) -> Option<Sight> {
+    match start % 4 {
+        0 => Some(Sight::First),
+        2 => Some(Sight::Last),
+        _ => None,
+    }
 }
 
 /// Kills one work until its share is spent.
@@ -167,10 +204,10 @@ fn storm(work: &Work<'_>, wanted: u64, moments: &mut Moments) -> Result<Storm> {
     let mut starts = 0;
     while storm.kills < wanted && starts < wanted * STARTS_PER_KILL {
         work.change(starts)?;
-        let at_commit = starts % 2 == 0;
+        let sight = sight(starts);
         starts += 1;
         let before = storm.kills;
-        disturb(work, at_commit, moments, &mut storm)?;
+        disturb(work, sight, moments, &mut storm)?;
         let due =
             storm.kills > before && (storm.kills % KILLS_BETWEEN == 0 || storm.kills == wanted);
         if due {
@@ -197,7 +234,7 @@ fn calm(work: &Work<'_>, storm: &mut Storm) -> Result<()> {
 /// Starts the work and kills it.
 fn disturb(
     work: &Work<'_>,
-    at_commit: bool,
+    sight: Option<Sight>,
     moments: &mut Moments,
     storm: &mut Storm,
 ) -> Result<()> {
@@ -205,26 +242,36 @@ fn disturb(
     let mark = work.mark();
     let before = work.place()?;
     let mut child = work.command().stdout(std::process::Stdio::null()).spawn()?;
-    let mut seen = false;
-    if at_commit {
-        while child.try_wait()?.is_none() && !seen {
-            seen = work.commits(&mark);
-            thread::sleep(LOOK_EVERY);
+    let mut seen = None;
+    if let Some(sight) = sight {
+        while child.try_wait()?.is_none() && seen.is_none() {
+            seen = work.look(sight, &mark);
+            if seen.is_none() {
+                thread::sleep(LOOK_EVERY);
+            }
         }
-        moments.life_max_s = AFTER_SIGHT_MAX_S;
-    } else {
-        moments.life_max_s = life_s;
     }
-    thread::sleep(moments.next());
+    moments.life_max_s = if sight.is_some() { AFTER_SIGHT_MAX_S } else { life_s };
+    let pause = moments.next();
+    if sight != Some(Sight::Last) {
+        thread::sleep(pause);
+    }
+    if sight.is_none() {
+        seen = work.glance();
+    }
     let runs = child.try_wait()?.is_none();
     let unread = work.unread_rows();
     if runs {
         child.kill()?;
-        storm.kills += 1;
-        storm.at_commit += u64::from(seen);
     }
-    child.wait()?;
-    if let (true, Some(before), Some(after)) = (runs, before, work.place()?) {
+    // One that came to its end by itself meanwhile was not killed.
+    let killed = child.wait()?.code().is_none();
+    if !(runs && killed) {
+        return Ok(());
+    }
+    storm.kills += 1;
+    *storm.hits.entry(work.hit(&mark, seen.as_ref())?).or_default() += 1;
+    if let (Some(before), Some(after)) = (before, work.place()?) {
         storm.read_again.push(before.read_again(&after, unread));
     }
     Ok(())
@@ -241,4 +288,30 @@ fn compare(work: &Work<'_>, storm: &mut Storm) -> Result<()> {
         storm.other += 1;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_starts_are_killed_at_the_sight_of_a_commit() {
+        let sights: Vec<_> = (0..4).map(sight).collect();
+        assert_eq!(sights, [Some(Sight::First), None, Some(Sight::Last), None]);
+    }
+
+    #[test]
+    fn kills_outside_of_commits_do_not_hold() {
+        let hits = |inside: u64, outside: u64| {
+            BTreeMap::from([(Hit::Unnamed, inside), (Hit::Outside, outside)])
+        };
+        let mut tally = Tally::default();
+        judge_places(&mut tally, &[("copy", hits(1, 5)), ("merge", hits(1, 1))]);
+        assert_eq!((tally.passed, tally.failed), (1, 0), "2 of 8 are a quarter");
+        judge_places(&mut tally, &[("copy", hits(1, 5)), ("merge", hits(1, 2))]);
+        judge_places(&mut tally, &[]);
+        assert_eq!((tally.passed, tally.failed), (1, 2));
+        let rows = places(&[("copy", hits(1, 5)), ("merge", hits(2, 0))]);
+        assert_eq!(rows.last().unwrap(), &["outside of a commit", "5", "0", "5"]);
+    }
 }

@@ -127,7 +127,7 @@ impl Embeddings {
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let (options, fitted_at) = (reader.json()?, reader.json()?);
         let (width, items) = (reader.u32s()?, reader.f32s()?);
         match *width.as_slice() {

@@ -1,7 +1,7 @@
 //! How good a recommender is: rank the whole catalogue for the users of a later period.
 //!
-//! No sampled negatives: they rank models wrongly. A list for new items and one for all items are
-//! different products and are judged apart.
+//! No sampled negatives: they rank models wrongly. A list for new items, one for all items and one of what was had before
+//! are different products and are judged apart, and so are users of whom little and of whom much is known.
 
 use flywheel_base::{Error, Result};
 use rayon::prelude::*;
@@ -88,15 +88,50 @@ pub struct Quality {
     pub hit_rate: f64,
     /// Share of the catalogue that is in somebody's list.
     pub coverage: f64,
+    /// How rare the listed items are: −log₂ of the share of users who had one, on average over its places; `None` if it is
+    /// not known who had what.
+    #[serde(default)]
+    pub novelty: Option<f64>,
 }
 
-/// Both kinds of lists.
+/// How much is known of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// One item or two.
+    Little,
+    /// Three to ten items.
+    More,
+    /// More than ten items.
+    Much,
+}
+
+impl Known {
+    /// All of them, the least known first.
+    pub const ALL: [Self; 3] = [Self::Little, Self::More, Self::Much];
+
+    fn of(items: usize) -> Self {
+        match items {
+            0..=2 => Self::Little,
+            3..=10 => Self::More,
+            _ => Self::Much,
+        }
+    }
+}
+
+/// All kinds of lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Lists without owned items, judged on items never had before.
     pub new: Quality,
     /// Lists with owned items, judged on all items.
     pub all: Quality,
+    /// Lists of owned items alone, judged on items had before.
+    pub repeated: Quality,
+    /// `new` of the users of each [`Known`], in the order of [`Known::ALL`].
+    pub new_of: [Quality; 3],
+    /// `all` of the users of each [`Known`].
+    pub all_of: [Quality; 3],
 }
 
 /// Judges what [`super::serve::serve`] would list with these models for the users of a split.
@@ -107,15 +142,58 @@ pub struct Evaluation {
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a depth is 0.
 /// # Cost
-/// Two rankings per test user, in parallel.
+/// Three rankings per test user, in parallel.
 /// # Source
-/// Järvelin & Kekäläinen 2002 (NDCG).
+/// Järvelin & Kekäläinen 2002 (NDCG); Zhou et al. 2010 (novelty as self-information).
 pub fn evaluate(models: &[&dyn Recommender], split: &Split, depth: Depth) -> Result<Evaluation> {
     check(depth)?;
-    Ok(Evaluation {
-        new: judge(models, split, depth, OwnedItems::Exclude),
-        all: judge(models, split, depth, OwnedItems::Include),
-    })
+    let surprises = surprises(&split.train);
+    let count = split.train.item_count();
+    let by = |owned| {
+        let worths = judge(models, split, (depth, &surprises), owned);
+        let of = Known::ALL.map(|known| {
+            let of_known: Vec<&Worth> = worths.iter().filter(|one| one.known == known).collect();
+            summarise(&of_known, count)
+        });
+        (summarise(&worths.iter().collect::<Vec<_>>(), count), of)
+    };
+    let (new, new_of) = by(OwnedItems::Exclude);
+    let (all, all_of) = by(OwnedItems::Include);
+    let (repeated, _) = by(OwnedItems::Only);
+    Ok(Evaluation { new, all, repeated, new_of, all_of })
+}
+
+/// Judges one kind of list as [`evaluate`] does.
+///
+/// # Errors
+/// As [`evaluate`].
+/// # Cost
+/// One ranking per test user, in parallel.
+pub fn quality(
+    models: &[&dyn Recommender],
+    split: &Split,
+    depth: Depth,
+    owned: OwnedItems,
+) -> Result<Quality> {
+    check(depth)?;
+    let worths = judge(models, split, (depth, &surprises(&split.train)), owned);
+    Ok(summarise(&worths.iter().collect::<Vec<_>>(), split.train.item_count()))
+}
+
+/// How rare each item is: −log₂ of the share of users who had it; of an item that nobody had, as if one had.
+fn surprises(train: &Interactions) -> Vec<f64> {
+    let mut had = vec![0_u32; train.item_count()];
+    let mut users = 0_u32;
+    for user in 0..train.user_count() {
+        users += u32::from(!train.items(user).is_empty());
+        for item in train.items(user) {
+            if let Some(count) = had.get_mut(*item as usize) {
+                *count += 1;
+            }
+        }
+    }
+    let users = f64::from(users.max(1));
+    had.into_iter().map(|count| (users / f64::from(count.max(1))).log2()).collect()
 }
 
 /// Judges ready lists, one per user: the best first, without the items that do not count.
@@ -140,9 +218,9 @@ pub fn judge_lists(
         .par_iter()
         .zip(test)
         .filter(|(_, sought)| !sought.is_empty())
-        .map(|(list, sought)| worth(list.clone(), sought, depth))
+        .map(|(list, sought)| worth(list.clone(), sought, (depth, &[]), Known::Little))
         .collect();
-    Ok(summarise(&worths, item_count))
+    Ok(summarise(&worths.iter().collect::<Vec<_>>(), item_count))
 }
 
 fn check(depth: Depth) -> Result<()> {
@@ -158,11 +236,22 @@ struct Worth {
     recall: f64,
     ndcg: f64,
     hit: bool,
+    /// The mean of how rare its items are; `None` if it has none or that is not known.
+    novelty: Option<f64>,
+    known: Known,
     listed: Vec<u32>,
 }
 
-fn judge(models: &[&dyn Recommender], split: &Split, depth: Depth, owned: OwnedItems) -> Quality {
-    let worths: Vec<Worth> = (0..split.test.len())
+/// How deep lists are judged, and how rare each item is.
+type Measure<'a> = (Depth, &'a [f64]);
+
+fn judge(
+    models: &[&dyn Recommender],
+    split: &Split,
+    (depth, surprises): Measure<'_>,
+    owned: OwnedItems,
+) -> Vec<Worth> {
+    (0..split.test.len())
         .into_par_iter()
         .filter_map(|user| {
             let sought = sought(split, user, owned);
@@ -173,20 +262,29 @@ fn judge(models: &[&dyn Recommender], split: &Split, depth: Depth, owned: OwnedI
             let request = Request { owned, ..Request::new(depth.recall.max(depth.ndcg)) };
             let ranked = rank(models, &history, &request);
             let listed = ranked.chosen.iter().map(|(scored, _)| scored.item).collect();
-            Some(worth(listed, &sought, depth))
+            let known = Known::of(split.train.items(user).len());
+            Some(worth(listed, &sought, (depth, surprises), known))
         })
-        .collect();
-    summarise(&worths, split.train.item_count())
+        .collect()
 }
 
 /// The items to be found, ascending.
 fn sought(split: &Split, user: usize, owned: OwnedItems) -> Vec<u32> {
     let had = split.train.items(user);
-    let counts = |item: &&u32| owned != OwnedItems::Exclude || had.binary_search(item).is_err();
+    let counts = |item: &&u32| match owned {
+        OwnedItems::Include => true,
+        OwnedItems::Exclude => had.binary_search(item).is_err(),
+        OwnedItems::Only => had.binary_search(item).is_ok(),
+    };
     split.test.get(user).map_or(&[][..], Vec::as_slice).iter().filter(counts).copied().collect()
 }
 
-fn worth(mut listed: Vec<u32>, sought: &[u32], depth: Depth) -> Worth {
+fn worth(
+    mut listed: Vec<u32>,
+    sought: &[u32],
+    (depth, surprises): Measure<'_>,
+    known: Known,
+) -> Worth {
     let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
     let found = |item: &u32| sought.binary_search(item).is_ok();
     let hits = listed.iter().take(depth.recall).filter(|item| found(item)).count();
@@ -199,20 +297,27 @@ fn worth(mut listed: Vec<u32>, sought: &[u32], depth: Depth) -> Worth {
         .sum();
     let possible: f64 = (0..sought.len().min(depth.ndcg)).map(gain).sum();
     listed.truncate(depth.recall);
+    let rare: Vec<f64> =
+        listed.iter().filter_map(|item| surprises.get(*item as usize).copied()).collect();
     Worth {
         recall: hits as f64 / sought.len() as f64,
         ndcg: gained / possible,
         hit: hits > 0,
+        novelty: (!rare.is_empty()).then(|| rare.iter().sum::<f64>() / rare.len() as f64),
+        known,
         listed,
     }
 }
 
-fn summarise(worths: &[Worth], item_count: usize) -> Quality {
+fn summarise(worths: &[&Worth], item_count: usize) -> Quality {
     if worths.is_empty() {
         return Quality::default();
     }
     let users = worths.len() as f64;
-    let mean = |value: &dyn Fn(&Worth) -> f64| worths.iter().map(value).sum::<f64>() / users;
+    let mean = |value: &dyn Fn(&Worth) -> f64| {
+        worths.iter().map(|worth| value(worth)).sum::<f64>() / users
+    };
+    let novelties: Vec<f64> = worths.iter().filter_map(|worth| worth.novelty).collect();
     let ndcg = mean(&|worth| worth.ndcg);
     let variance = mean(&|worth| (worth.ndcg - ndcg).powi(2));
     let mut listed = vec![false; item_count];
@@ -228,6 +333,8 @@ fn summarise(worths: &[Worth], item_count: usize) -> Quality {
         ndcg_margin: 1.96 * (variance / users).sqrt(),
         hit_rate: mean(&|worth| if worth.hit { 1.0 } else { 0.0 }),
         coverage: listed.iter().filter(|seen| **seen).count() as f64 / item_count.max(1) as f64,
+        novelty: (!novelties.is_empty())
+            .then(|| novelties.iter().sum::<f64>() / novelties.len() as f64),
     }
 }
 
@@ -267,7 +374,8 @@ mod tests {
         let split = split();
         let model = Popularity::fit(&split.train, None, &Options::default()).unwrap();
         let depth = Depth { recall: 2, ndcg: 2 };
-        let Evaluation { new, all } = evaluate(&[&model], &split, depth).unwrap();
+        let judged = evaluate(&[&model], &split, depth).unwrap();
+        let Evaluation { new, all, repeated, new_of, .. } = judged;
         // New: user 0 is shown [2] and seeks [2]; user 1 is shown [1] and seeks [1].
         assert_eq!((new.users, new.recall, new.ndcg, new.hit_rate), (2, 1.0, 1.0, 1.0));
         assert_eq!(new.coverage, 0.5);
@@ -275,6 +383,23 @@ mod tests {
         let place = 1.0 / 3.0_f64.log2();
         assert!((all.recall - f64::midpoint(0.5, 1.0)).abs() < 1e-12);
         assert!((all.ndcg - f64::midpoint(1.0 / (1.0 + place), place)).abs() < 1e-12);
+        // Again: user 0 had [0, 1] and seeks [0], user 1 had [0, 2] and seeks nothing of them.
+        assert_eq!((repeated.users, repeated.ndcg), (1, 1.0));
+        // Of three users all had item 0, two item 1, one item 2.
+        let surprise = |users: f64| (3.0 / users).log2();
+        let novelty = f64::midpoint(surprise(1.0), surprise(2.0));
+        assert!((new.novelty.unwrap() - novelty).abs() < 1e-12);
+        assert_eq!(quality(&[&model], &split, depth, OwnedItems::Exclude).unwrap(), new);
+        // Everybody had at most two items.
+        assert_eq!(new_of, [new, Quality::default(), Quality::default()]);
+    }
+
+    #[test]
+    fn users_are_told_apart_by_how_much_is_known_of_them() {
+        let of = |items: [usize; 2]| items.map(Known::of);
+        assert_eq!(of([1, 2]), [Known::Little; 2]);
+        assert_eq!(of([3, 10]), [Known::More; 2]);
+        assert_eq!(of([11, 900]), [Known::Much; 2]);
     }
 
     #[test]

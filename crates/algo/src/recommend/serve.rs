@@ -1,5 +1,7 @@
 //! From scores to the list a person sees: filters, caps, reasons, and what to do without evidence.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::{Deserialize, Serialize};
 
 use super::history::UserHistory;
@@ -96,28 +98,65 @@ pub struct List {
 /// One scoring per model that is reached; O(items) each, a few times that where caps pass over most of the best.
 #[must_use]
 pub fn serve(models: &[&dyn Recommender], history: &UserHistory, request: &Request<'_>) -> List {
+    let (mut list, places) = found(models, history, request);
+    places.explain(models, history, list.items.iter_mut());
+    list
+}
+
+/// Which model each item of a list is of.
+#[derive(Clone, Debug, Default)]
+pub struct Places(HashMap<u32, usize>);
+
+impl Places {
+    /// Says of each of `listed` what speaks for it; what no model listed stays as it is.
+    ///
+    /// # Cost
+    /// That of [`Recommender::reasons`] for the items of each model.
+    pub fn explain<'l>(
+        &self,
+        models: &[&dyn Recommender],
+        history: &UserHistory,
+        listed: impl Iterator<Item = &'l mut Listed>,
+    ) {
+        // Those of one model are explained together.
+        let mut of_model: BTreeMap<usize, Vec<&mut Listed>> = BTreeMap::new();
+        for one in listed {
+            if let Some(place) = self.0.get(&one.item) {
+                of_model.entry(*place).or_default().push(one);
+            }
+        }
+        for (place, listed) in of_model {
+            let Some(model) = models.get(place) else { continue };
+            let items: Vec<u32> = listed.iter().map(|one| one.item).collect();
+            for (one, reason) in listed.into_iter().zip(model.reasons(history, &items)) {
+                reason.source.clone_into(&mut one.source);
+                one.because = reason.because;
+            }
+        }
+    }
+}
+
+/// What [`serve`] lists, without what speaks for each item: for who shows only some of them, by [`Places::explain`].
+#[must_use]
+pub fn found(
+    models: &[&dyn Recommender],
+    history: &UserHistory,
+    request: &Request<'_>,
+) -> (List, Places) {
     let Ranked { chosen, evidence } = rank(models, history, request);
     let shortfall = match (chosen.len() < request.count, evidence) {
         (false, _) => None,
         (true, true) => Some(Shortfall::Filtered),
         (true, false) => Some(Shortfall::NoEvidence),
     };
-    let mut items = Vec::with_capacity(chosen.len());
-    // Those of one model stand together, and are explained together.
-    for of_model in chosen.chunk_by(|(_, a), (_, b)| a == b) {
-        let Some(model) = of_model.first().and_then(|(_, place)| models.get(*place)) else {
-            continue;
-        };
-        let of_items: Vec<u32> = of_model.iter().map(|(scored, _)| scored.item).collect();
-        let reasons = model.reasons(history, &of_items);
-        items.extend(of_model.iter().zip(reasons).map(|((scored, _), reason)| Listed {
-            item: scored.item,
-            score: scored.score,
-            source: reason.source.to_owned(),
-            because: reason.because,
-        }));
-    }
-    List { items, shortfall }
+    let places = Places(chosen.iter().map(|(scored, place)| (scored.item, *place)).collect());
+    let listed = |(scored, _): (Scored, usize)| Listed {
+        item: scored.item,
+        score: scored.score,
+        source: String::new(),
+        because: None,
+    };
+    (List { items: chosen.into_iter().map(listed).collect(), shortfall }, places)
 }
 
 /// What [`serve`] lists, without working out the reasons: for lists of everybody at once.
@@ -177,7 +216,7 @@ pub(super) fn rank(
 
 /// How many items of each group are listed already.
 #[derive(Debug, Default)]
-struct Counted(std::collections::BTreeMap<u32, usize>);
+struct Counted(BTreeMap<u32, usize>);
 
 fn allowed(item: u32, history: &UserHistory, request: &Request<'_>) -> bool {
     let available =
@@ -309,7 +348,7 @@ mod tests {
         request: &Request<'_>,
     ) -> Vec<u32> {
         let mut made: Vec<u32> = Vec::new();
-        let mut of_group = std::collections::BTreeMap::new();
+        let mut of_group = BTreeMap::new();
         for model in models {
             let mut scores = model.score(history);
             scores.retain(|scored| allowed(scored.item, history, request));

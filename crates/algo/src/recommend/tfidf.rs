@@ -169,7 +169,7 @@ impl Tfidf {
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let (terms, rarity) = (reader.json::<Vec<String>>()?, reader.f64s()?);
         let (lengths, indexes, weights) = (reader.u32s()?, reader.u32s()?, reader.f64s()?);
         let total: usize = lengths.iter().map(|length| *length as usize).sum();

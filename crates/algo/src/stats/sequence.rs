@@ -91,11 +91,38 @@ pub fn margin(standard_error: f64, units: f64, options: &Options) -> Result<f64>
         .hint("Give a positive number of units and a standard error of 0 or more."));
     }
     let alpha = 1.0 - options.confidence;
-    let log = -2.0 * alpha.ln();
-    let rho_square = (log + (log + 1.0).ln()) / options.tuned_for_units;
+    let rho_square = rho_square(options);
     let scaled = units * rho_square + 1.0;
     let factor = 2.0 * scaled / (units * rho_square) * (scaled.sqrt() / alpha).ln();
     Ok(standard_error * factor.sqrt())
+}
+
+/// The always-valid p-value that belongs to an interval of [`margin`] from `units` units, made with these options: at
+/// whichever look one stops, it is below any level with at most that probability if there is no effect. It is below
+/// `1 − confidence` exactly where the interval leaves out 0.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if an argument or option is out of range.
+/// # Source
+/// Waudby-Smith et al. 2021: one over the mixture martingale that the interval is made of.
+pub fn p_value(interval: &Interval, units: f64, options: &Options) -> Result<f64> {
+    check(options)?;
+    let margin = (interval.high - interval.low) / 2.0;
+    finite::all_finite("estimate, margin and units", &[interval.estimate, margin, units])?;
+    if units <= 0.0 || margin <= 0.0 {
+        return Err(Error::invalid(format!("a margin of {margin} from {units} units"))
+            .hint("Give a positive number of units and an interval that has a width."));
+    }
+    let alpha = 1.0 - options.confidence;
+    let root = (units * rho_square(options) + 1.0).sqrt();
+    let distance = (interval.estimate / margin).powi(2);
+    Ok((root * (-distance * (root / alpha).ln()).exp()).min(1.0))
+}
+
+/// The scale of the mixture, squared: what makes the interval tightest at `tuned_for_units`.
+fn rho_square(options: &Options) -> f64 {
+    let log = -2.0 * (1.0 - options.confidence).ln();
+    (log + (log + 1.0).ln()) / options.tuned_for_units
 }
 
 fn check(options: &Options) -> Result<()> {

@@ -137,7 +137,9 @@ impl HubSpotDestination {
                 .hint("Set `id_property: hs_object_id` with the column of record ids as `key`, or write with `merge`."));
         }
         // An empty text is how a property loses its value; null is left alone.
-        let properties = Template::RowWith { more: Map::new(), blank: Some(json!("")) };
+        // The record id names the record and cannot be written.
+        let without = by_id.then(|| key.to_owned());
+        let properties = Template::RowWith { more: Map::new(), blank: Some(json!("")), without };
         let fixed = |text: &str| Template::Fixed(json!(text));
         let mut row = vec![
             ("id".to_owned(), Template::Text(one_place(key))),

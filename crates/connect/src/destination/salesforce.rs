@@ -167,7 +167,7 @@ impl SalesforceDestination {
             path: PathTemplate::parse(&path)?,
             rows_max: COMPOSITE_ROWS,
             rows: JsonPath::parse("records")?,
-            row: Template::RowWith { more, blank: None },
+            row: Template::RowWith { more, blank: None, without: None },
             body: Some(json!({ "allOrNone": false })),
             bare: false,
         };

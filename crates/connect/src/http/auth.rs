@@ -169,6 +169,11 @@ impl Credentials {
         }
     }
 
+    /// Forgets the token there is.
+    pub(super) fn forget(&self) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The token to use, fetched or renewed if need be; nothing without OAuth 2.
     pub(super) async fn token(&self, client: &Client) -> Result<Option<Secret>> {
         if !self.renewable() {

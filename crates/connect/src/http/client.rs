@@ -86,6 +86,7 @@ pub(crate) struct Call {
     body: Option<Vec<u8>>,
     basic: Option<(String, Secret)>,
     once: bool,
+    timeout: Option<Duration>,
 }
 
 impl Call {
@@ -99,6 +100,7 @@ impl Call {
             body: None,
             basic: None,
             once: false,
+            timeout: None,
         }
     }
 
@@ -135,6 +137,12 @@ impl Call {
     /// Forbids to send it again if it may have had its effect: a second one would double rows.
     pub(crate) fn once(mut self) -> Self {
         self.once = true;
+        self
+    }
+
+    /// Waits so long for the answer, whatever the connection says.
+    pub(crate) fn patient(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -217,6 +225,12 @@ impl Client {
     /// The present moment.
     pub(crate) fn now(&self) -> Timestamp {
         self.pace.now()
+    }
+
+    /// Fetches a new token before the next request: a server refused the one there is in an answer that is
+    /// none of HTTP's refusals.
+    pub(crate) fn renew_token(&self) {
+        self.credentials.forget();
     }
 
     /// Waits.
@@ -379,6 +393,9 @@ impl Client {
         };
         if let Some(body) = &call.body {
             request = request.body(body.clone());
+        }
+        if let Some(timeout) = call.timeout {
+            request = request.timeout(timeout);
         }
         let mut response = match request.send().await {
             Ok(response) => response,

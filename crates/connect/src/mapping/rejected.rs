@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::mask::MASKED;
 use super::{Mapped, Mapping};
-use crate::column::Misfit;
+use crate::column::{ColumnType, Misfit};
 use crate::page::{FILE_COLUMN, LINE_COLUMN, Page, Rejected, raw};
 
 /// Sources that keep a rejected row as a JSON object of its columns. Of any other, such as a line of
@@ -15,7 +15,20 @@ pub(super) const OBJECT_SOURCES: &[&str] =
     &["adbc", "avro", "jsonl", "mysql", "odbc", "parquet", "postgres", "sqlite"];
 
 /// What stands for a row of which it is not known where its hidden columns are.
-const ROW_MASKED: &str = "[masked: the row has columns that must not be seen]";
+pub const ROW_MASKED: &str = "[masked: the row has columns that must not be seen]";
+
+/// What is known of a column of the source from a row that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptValue {
+    /// Its value, as the source had it.
+    Plain,
+    /// What its mask made of it, which lands as it is.
+    Masked,
+    /// Nothing that could land: a mask would make something else of it, or SQL of the mapping sees it unmasked.
+    Hidden,
+    /// It does not land, and nothing that lands is made of it.
+    Left,
+}
 
 /// What is kept of one value.
 enum Kept<'a> {
@@ -46,6 +59,39 @@ impl Mapping {
                 _ => ROW_MASKED.to_owned(),
             };
         }
+    }
+
+    /// What a row that was set aside tells of a column of the source, of which `text` was kept.
+    ///
+    /// Nobody knows under which declaration it was kept. So a text in a masked column is only taken for masked if the mask
+    /// leaves it as it is: what was kept before there was a mask does not land unmasked, nor is anything masked twice.
+    #[must_use]
+    pub fn kept_value(&self, source: &str, text: &str) -> KeptValue {
+        // SQL of the declaration sees values that are not masked yet, which nobody has any more.
+        let seen = !self.computed.is_empty() || self.condition.is_some();
+        match self.kept(source) {
+            Kept::Shown => return KeptValue::Plain,
+            Kept::Left if seen => return KeptValue::Hidden,
+            Kept::Left => return KeptValue::Left,
+            Kept::Masked(_) => {}
+        }
+        let mut mapped = self.columns.iter().filter(|column| column.from == source);
+        let stays = |column: &Mapped| {
+            let plain = column.kind.is_none_or(|kind| kind == ColumnType::Text);
+            plain && column.clean.is_empty() && leaves(column, text)
+        };
+        match !seen && mapped.all(stays) {
+            true => KeptValue::Masked,
+            false => KeptValue::Hidden,
+        }
+    }
+
+    /// Whether a text that was kept of a column of the table is masked, if the column has a mask.
+    #[must_use]
+    pub fn lands_masked(&self, name: &str, text: &str) -> bool {
+        let computed = self.computed.iter().map(|computed| &computed.mapped);
+        let mut columns = self.columns.iter().chain(computed).filter(|column| column.name == name);
+        columns.all(|column| column.mask.is_none() || leaves(column, text))
     }
 
     /// A JSON object without what is hidden; names of nested objects have dots.
@@ -137,6 +183,11 @@ impl Mapping {
             destination: None,
         })
     }
+}
+
+/// Whether the mask of a column makes of a text what it is already.
+fn leaves(column: &Mapped, text: &str) -> bool {
+    column.mask.as_ref().is_some_and(|mask| mask.text(text).as_deref() == Some(text))
 }
 
 /// What a mask makes of a value that was not cleaned.

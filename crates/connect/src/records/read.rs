@@ -42,6 +42,8 @@ pub(crate) struct Fetched {
     pub(crate) records: Vec<String>,
     /// Where the next answer is found; nothing at the end.
     pub(crate) next: Option<Value>,
+    /// What a person should know of how they are read: a code and words.
+    pub(crate) notice: Option<(&'static str, String)>,
 }
 
 /// Asks an API for records.
@@ -345,6 +347,9 @@ impl<'a> RecordRead<'a> {
         }
         self.stored.at.clone_from(&waiting.at);
         self.stored.answer = waiting.number;
+        if let Some((code, told)) = &waiting.fetched.notice {
+            self.table.page().notice(code, &self.stream.label, told.as_str());
+        }
         let place = format!("{} page {}", self.stream.label, waiting.number + 1);
         for (at, record) in records.iter().enumerate().skip(skip) {
             self.row(&place, at as u64 + 1, record)?;

@@ -185,6 +185,10 @@ impl files::Format for CsvFormat {
     fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>> {
         Ok(Box::new(CsvReader::open(&self.0, file, resume)?))
     }
+
+    fn apart(&self, file: &VisibleFile, raw: &str) -> Result<Option<Vec<(String, String)>>> {
+        Ok(Some(CsvReader::open(&self.0, file, None)?.apart(raw)))
+    }
 }
 
 fn format(stream: CsvStream, declared: Vec<String>) -> Result<Format> {

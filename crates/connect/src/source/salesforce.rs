@@ -3,13 +3,18 @@
 //! A full read goes in the order of `Id`, an incremental one in that of `SystemModstamp` and `Id`,
 //! up to a fixed moment. The answers of a query are fetched by its locator; a locator that the
 //! server forgot (it keeps one for two days) costs one new query behind the last record. With
-//! `deleted: true` records in the recycle bin come, too, with `IsDeleted`.
+//! `deleted: true` records in the recycle bin come, too, with `IsDeleted`. Many records come by a query
+//! job of the Bulk API 2.0 instead. The log of changes are the org's change events.
 
+mod bulk;
+mod changes;
+mod events;
 mod fetch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use flywheel_base::{Error, ErrorKind, Result};
@@ -20,8 +25,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::fetch::SalesforceFetch;
-use super::{ReadMode, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo, settings};
+pub(crate) use self::bulk::Ended;
+use self::events::Opened;
+use self::fetch::{SalesforceFetch, Way, job_of};
+use super::{
+    ChangesPage, ChangesRequest, ReadMode, ReadRequest, Source, SourceConfig, SourceContext,
+    StreamInfo, settings,
+};
 use crate::column::{ColumnType, DeclaredColumn};
 use crate::http::{
     Answer, Auth, Call, Client, HttpSettings, JsonPath, Limits, Pace, Quota, real_pace,
@@ -40,6 +50,10 @@ pub(crate) const MODSTAMP: &str = "SystemModstamp";
 
 /// Records in one answer of a query, as the API gives them unless it is asked otherwise.
 const ANSWER_ROWS: u64 = 2_000;
+
+/// Above so many records a query job reads them unless the stream says otherwise: from there on it takes
+/// fewer requests than the REST API.
+const BULK_ABOVE: u64 = 50_000;
 
 /// The objects that `discover` looks at.
 const OBJECTS: [&str; 4] = ["Account", "Contact", "Lead", "Opportunity"];
@@ -86,12 +100,34 @@ pub struct SalesforceStream {
     /// Whether records in the recycle bin are read, too.
     #[serde(default)]
     pub deleted: bool,
+    /// Whether a query job of the Bulk API 2.0 reads the records.
+    #[serde(default)]
+    pub bulk: BulkRead,
+    /// Above so many records `bulk: auto` has a job read them, 50,000 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bulk_above: Option<u64>,
+}
+
+/// Whether a query job of the Bulk API 2.0 reads records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BulkRead {
+    /// If there are more records than `bulk_above`, or the REST API takes too long. Not with fields of
+    /// parents, nor for an incremental read that appends: what both APIs write differs in little things,
+    /// by which such a read knows what it had.
+    #[default]
+    Auto,
+    /// Always, which takes a few seconds more for a few records.
+    Always,
+    /// Never.
+    Never,
 }
 
 impl SourceConfig for Salesforce {
     type Stream = SalesforceStream;
 
     const ABOUT: &'static str = "objects of a Salesforce org";
+    const CDC: bool = true;
 
     fn build(self, _: &SourceContext) -> Result<Box<dyn Source>> {
         Ok(Box::new(self.open(real_pace())?))
@@ -121,7 +157,13 @@ impl Salesforce {
             ..HttpSettings::default()
         };
         let client = Arc::new(Client::new(settings, pace)?);
-        Ok(Org { client, data: format!("/services/data/v{version}") })
+        Ok(Org {
+            client,
+            data: format!("/services/data/v{version}"),
+            events: format!("/cometd/{version}"),
+            job_rows: bulk::ANSWER_ROWS,
+            finished: Arc::default(),
+        })
     }
 }
 
@@ -165,6 +207,22 @@ pub(crate) struct Org {
     pub(crate) client: Arc<Client>,
     /// Where the paths of the API begin.
     pub(crate) data: String,
+    /// Where change events are to be had.
+    events: String,
+    /// Records in one answer of a query job's results.
+    job_rows: u64,
+    /// Query jobs of which everything was read, by object; they are deleted once that is stored.
+    finished: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+/// What is known of a stream before it is read.
+struct Prepared {
+    /// Its settings, with every field that is read.
+    stream: SalesforceStream,
+    /// The request, with the types of all of them.
+    request: ReadRequest,
+    /// The types of the object's fields.
+    kinds: BTreeMap<String, ColumnType>,
 }
 
 /// A field of an object.
@@ -214,23 +272,9 @@ impl Org {
         Ok(described.fields.iter().filter_map(Field::column).collect())
     }
 
-    async fn pages<'a>(&'a self, request: &'a ReadRequest) -> Result<BoxStream<'a, Result<Page>>> {
+    /// Everything that a read of a stream needs to know of the object.
+    async fn prepared(&self, request: &ReadRequest) -> Result<Prepared> {
         let mut stream: SalesforceStream = settings("stream", request.stream.clone())?;
-        let incremental = match &request.mode {
-            ReadMode::Full => false,
-            ReadMode::Incremental { cursor, .. }
-                if cursor.as_deref().is_none_or(|c| c == MODSTAMP) =>
-            {
-                true
-            }
-            ReadMode::Incremental { .. } => {
-                return Err(Error::invalid(format!(
-                    "{} is read in the order of {MODSTAMP} only",
-                    stream.object
-                ))
-                .hint("Leave out `cursor`: every change of a record moves its SystemModstamp."));
-            }
-        };
         let described = self.fields(&stream.object).await?;
         if stream.fields.is_empty() {
             stream.fields = described.iter().map(|column| column.name.clone()).collect();
@@ -241,6 +285,7 @@ impl Org {
                 stream.fields.push(name.to_owned());
             }
         }
+        let kinds = described.iter().map(|column| (column.name.clone(), column.kind)).collect();
         let mut request = request.clone();
         let declared: Vec<String> =
             request.columns.iter().map(|column| column.name.clone()).collect();
@@ -248,13 +293,56 @@ impl Org {
             stream.fields.contains(&column.name) && !declared.contains(&column.name)
         });
         request.columns.extend(typed);
+        Ok(Prepared { stream, request, kinds })
+    }
+
+    async fn pages<'a>(&'a self, request: &ReadRequest) -> Result<BoxStream<'a, Result<Page>>> {
+        let incremental = match &request.mode {
+            ReadMode::Full => false,
+            ReadMode::Incremental { cursor, .. }
+                if cursor.as_deref().is_none_or(|c| c == MODSTAMP) =>
+            {
+                true
+            }
+            ReadMode::Incremental { .. } => {
+                let stream: SalesforceStream = settings("stream", request.stream.clone())?;
+                return Err(Error::invalid(format!(
+                    "{} is read in the order of {MODSTAMP} only",
+                    stream.object
+                ))
+                .hint("Leave out `cursor`: every change of a record moves its SystemModstamp."));
+            }
+        };
+        let Prepared { stream, request, kinds } = self.prepared(request).await?;
+        let way = way(&stream, &request, incremental);
         let about = RecordStream {
             source: "salesforce",
             label: stream.object.clone(),
             cursor: Some(MODSTAMP.to_owned()),
         };
-        let fetch = SalesforceFetch::new(self, stream, incremental)?;
+        let fetch = SalesforceFetch::new(self, stream, incremental, way, kinds)?;
         Ok(records(about, &request, Box::new(fetch)))
+    }
+
+    /// Takes note of a query job of which everything was read.
+    fn finished(&self, object: &str, job: &str) {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.push((object.to_owned(), job.to_owned()));
+    }
+}
+
+/// By which way the records of a stream come.
+fn way(stream: &SalesforceStream, request: &ReadRequest, incremental: bool) -> Way {
+    match stream.bulk {
+        BulkRead::Never => Way::Rest,
+        BulkRead::Always => Way::Job,
+        BulkRead::Auto => {
+            let parents = stream.fields.iter().any(|field| field.contains('.'));
+            match parents || (incremental && request.write_appends) {
+                true => Way::Rest,
+                false => Way::JobAbove(stream.bulk_above.unwrap_or(BULK_ABOVE)),
+            }
+        }
     }
 }
 
@@ -294,8 +382,61 @@ impl Source for Org {
         self.pages(request).try_flatten_stream().boxed()
     }
 
-    fn rows_per_request(&self, _: &Value) -> Option<u64> {
-        Some(ANSWER_ROWS)
+    fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {
+        changes::changes(self, request)
+    }
+
+    async fn check_log(&self) -> Result<()> {
+        match Opened::start(self, &[]).await? {
+            Opened::Session(session) => {
+                session.close().await;
+                Ok(())
+            }
+            Opened::TooOld(channel) => {
+                Err(Error::internal(format!("{channel} was not subscribed to, and is refused")))
+            }
+        }
+    }
+
+    fn rows_per_request(&self, stream: &Value) -> Option<u64> {
+        let stream: Option<SalesforceStream> = settings("stream", stream.clone()).ok();
+        match stream.map(|stream| stream.bulk) {
+            Some(BulkRead::Always) => Some(bulk::ANSWER_ROWS),
+            _ => Some(ANSWER_ROWS),
+        }
+    }
+
+    /// The results of a job are kept as they were; in answers of the REST API records come and go.
+    async fn is_as_read(&self, request: &ReadRequest) -> Result<bool> {
+        let Some(position) = &request.from else { return Ok(true) };
+        match job_of(&position.0)? {
+            Some(job) => self.has_job(&job).await,
+            None => Ok(position.0.get("drained").and_then(Value::as_bool) == Some(true)),
+        }
+    }
+
+    fn hears_of_reads(&self) -> bool {
+        true
+    }
+
+    /// Deletes the query jobs whose records are stored; the org would keep them for seven days.
+    async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
+        for read in &request.streams {
+            let whole = read.from.as_ref().and_then(|from| from.0.get("complete")?.as_bool());
+            if whole != Some(true) {
+                continue;
+            }
+            let stream: SalesforceStream = settings("stream", read.stream.clone())?;
+            let jobs: Vec<String> = {
+                let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+                let of = finished.extract_if(.., |(object, _)| *object == stream.object);
+                of.map(|(_, job)| job).collect()
+            };
+            for job in jobs {
+                self.delete_job(&job).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::decide::Unit;
 use crate::learner::bandit::Stored;
 use crate::learner::last_fit;
+use crate::limit::shelf::Shelf;
 
 /// Who decides, and what may be chosen.
 pub(crate) struct Draws {
@@ -91,23 +92,57 @@ impl Draws {
 
     /// Draws one; the probabilities are those of the candidates before the draw, given who decides for the unit.
     pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Result<Choice> {
+        let all: Vec<usize> = (0..self.candidates.len()).collect();
+        self.choose_among(&all, &self.digest, unit, rng)
+    }
+
+    /// Draws one of those that are left, with the probabilities that these have without the others; none if none is left.
+    pub(crate) fn choose_left(
+        &self,
+        unit: &Unit,
+        shelf: &Shelf,
+        rng: &mut Rng,
+    ) -> Result<Option<Choice>> {
+        let named = self.candidates.iter().enumerate();
+        let left: Vec<usize> = named
+            .filter(|(_, candidate)| shelf.has(&candidate.name))
+            .map(|(place, _)| place)
+            .collect();
+        if left.is_empty() {
+            return Ok(None);
+        }
+        let names = left.iter().filter_map(|place| self.candidates.get(*place));
+        let digest = digest_of(names.map(|candidate| candidate.name.as_str()));
+        self.choose_among(&left, &digest, unit, rng).map(Some)
+    }
+
+    fn choose_among(
+        &self,
+        places: &[usize],
+        digest: &str,
+        unit: &Unit,
+        rng: &mut Rng,
+    ) -> Result<Choice> {
         let canary = self.canary.as_ref().filter(|trial| {
             let salt = format!("canary/{}/{}", self.policy, trial.number);
             digest::unit_interval(&salt, &unit.id) < trial.share
         });
         let seat = canary.map_or(&self.champion, |trial| &trial.seat);
-        let names = self.candidates.iter().map(|candidate| candidate.name.as_str());
-        let drawn = draw(&seat.stored, names, &seat.numbers, &unit.columns, rng)
+        let offered = places.iter().filter_map(|place| self.candidates.get(*place));
+        let names = offered.map(|candidate| candidate.name.as_str());
+        let numbers: Vec<usize> =
+            places.iter().filter_map(|place| seat.numbers.get(*place).copied()).collect();
+        let drawn = draw(&seat.stored, names, &numbers, &unit.columns, rng)
             .map_err(|error| error.context(format!("policy \"{}\"", self.policy)))?;
-        let candidate = self
-            .candidates
+        let candidate = places
             .get(drawn.position)
+            .and_then(|place| self.candidates.get(*place))
             .ok_or_else(|| Error::internal("a bandit chose no candidate"))?;
         Ok(Choice {
             action: candidate.name.clone(),
             propensity: drawn.propensity,
-            candidates: self.candidates.len(),
-            candidates_digest: self.digest.clone(),
+            candidates: places.len(),
+            candidates_digest: digest.to_owned(),
             chances: Some(drawn.chances),
             artifact: seat.artifact.clone(),
             canary: canary.map(|trial| trial.number),

@@ -5,6 +5,7 @@ use flywheel_project::resource::policy::Candidate;
 use serde_json::{Map, Value, json};
 
 use super::{Choice, digest_of};
+use crate::limit::shelf::Shelf;
 
 /// Candidates and their probabilities.
 pub(crate) struct Candidates {
@@ -30,6 +31,19 @@ impl Candidates {
         let chances = list.iter().map(|one| (one.name.clone(), json!(one.weight / total)));
         let chances = chances.collect();
         Ok(Self { list: list.to_vec(), weights, total, digest, chances })
+    }
+
+    /// Draws one of those that are left; none if that leaves none that could be drawn.
+    pub(crate) fn choose_left(&self, shelf: &Shelf, rng: &mut Rng) -> Result<Option<Choice>> {
+        let left = self.list.iter().filter(|candidate| shelf.has(&candidate.name)).cloned();
+        let left: Vec<Candidate> = left.collect();
+        if left.len() == self.list.len() {
+            return Ok(self.choose(rng));
+        }
+        if !left.iter().any(|candidate| candidate.weight > 0.0) {
+            return Ok(None);
+        }
+        Ok(Self::new("", &left)?.choose(rng))
     }
 
     /// Draws one.

@@ -52,7 +52,8 @@ impl Assignment {
     }
 }
 
-fn salt<'a>(policy: &'a str, experiment: &'a Experiment) -> &'a str {
+/// What assigns units, besides their id.
+pub(crate) fn salt<'a>(policy: &'a str, experiment: &'a Experiment) -> &'a str {
     experiment.salt.as_deref().unwrap_or(policy)
 }
 

@@ -11,8 +11,10 @@ use crate::context::Context;
 use crate::decide::Unit;
 use crate::feedback::FreshList;
 use crate::learner::last_fit;
-use crate::learner::recommend::EVERYBODY;
+use crate::learner::recommend::{EVERYBODY, listing};
+use crate::limit::shelf::Shelf;
 
+#[derive(Clone)]
 struct Item {
     id: String,
     score: f64,
@@ -26,6 +28,9 @@ pub(crate) struct Lists {
     slots: usize,
     explore: f64,
     artifact: Option<String>,
+    /// What can be had at this moment, where the learner has a query for it. What cannot be had is no candidate: chances
+    /// are those among the others.
+    stock: Option<HashSet<String>>,
 }
 
 impl Lists {
@@ -37,21 +42,26 @@ impl Lists {
         units: &[Unit],
     ) -> Result<Self> {
         let learner = &settings.learner;
-        if !ctx.project.learners.contains_key(learner) {
+        let Some(declared) = ctx.project.learners.get(learner) else {
             let known: Vec<&str> = ctx.project.learners.keys().map(String::as_str).collect();
             return Err(Error::not_found(format!(
                 "policy \"{policy}\" uses unknown learner \"{learner}\""
             ))
             .hint(suggest::hint(learner, known)));
-        }
+        };
         let none = Self {
             lists: HashMap::new(),
             slots: settings.slots.max(1),
             explore: settings.explore.value(),
             artifact: None,
+            stock: None,
         };
         // Before the first fit the table is empty, or holds what a learner of another kind left.
         let Some(last) = last_fit(ctx, learner)? else { return Ok(none) };
+        let stock = match &declared.recommend {
+            Some(settings) => listing::stock(ctx, learner, settings).await?,
+            None => None,
+        };
         let what = format!("policy \"{policy}\": learn.{learner}");
         let sql = format!("select user_id, rank, item_id, score, reason from learn.{learner}");
         let frame = ctx.frame_of_sql(&what, &sql).await?;
@@ -64,6 +74,9 @@ impl Lists {
         let ranks = frame.integers("rank")?;
         let rows = users.iter().zip(items).zip(scores).zip(reasons).zip(ranks);
         for ((((user, id), score), reason), rank) in rows {
+            if stock.as_ref().is_some_and(|stock| !stock.contains(&id)) {
+                continue;
+            }
             let (score, reason) = (score.unwrap_or_default(), reason.unwrap_or_default());
             let item = Item { id, score, reason, rank: rank.unwrap_or(i64::MAX) };
             match lists.get_mut(user) {
@@ -73,28 +86,62 @@ impl Lists {
         }
         // Sorted here, list by list: the engine would sort all users' lists as one.
         lists.values_mut().for_each(|list| list.sort_by_key(|item| item.rank));
-        Ok(Self { lists, artifact: Some(last.digest), ..none })
+        Ok(Self { lists, artifact: Some(last.digest), stock, ..none })
     }
 
-    /// Of the unit's own list, or everybody's if it has none.
-    pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Option<Choice> {
+    /// Of the unit's own list, or everybody's if it has none; of what is left on the shelf, if there is one.
+    pub(crate) fn choose(
+        &self,
+        unit: &Unit,
+        shelf: Option<&Shelf>,
+        rng: &mut Rng,
+    ) -> Option<Choice> {
+        self.pick(self.list(unit)?, self.artifact.clone(), shelf, rng)
+    }
+
+    /// The score of the best item that is left for a unit.
+    pub(crate) fn score(&self, unit: &Unit, shelf: &Shelf) -> Option<f64> {
+        self.list(unit)?.iter().find(|item| shelf.has(&item.id)).map(|item| item.score)
+    }
+
+    fn list(&self, unit: &Unit) -> Option<&[Item]> {
         let list = self.lists.get(&unit.id).or_else(|| self.lists.get(EVERYBODY))?;
-        self.pick(list, self.artifact.clone(), rng)
+        Some(list)
     }
 
-    /// Of a list that was made for the unit just now.
-    pub(crate) fn choose_of(&self, fresh: &FreshList, rng: &mut Rng) -> Option<Choice> {
-        let items = fresh.items.iter().zip(1..).map(|(one, rank)| Item {
+    /// Of a list that was made for the unit just now; of what is left on the shelf, if there is one.
+    pub(crate) fn choose_of(
+        &self,
+        fresh: &FreshList,
+        shelf: Option<&Shelf>,
+        rng: &mut Rng,
+    ) -> Option<Choice> {
+        let have = |id: &str| self.stock.as_ref().is_none_or(|stock| stock.contains(id));
+        let items = fresh.items.iter().filter(|one| have(&one.item));
+        let items = items.zip(1..).map(|(one, rank)| Item {
             id: one.item.clone(),
             score: one.score,
             reason: one.reason.clone(),
             rank,
         });
-        self.pick(&items.collect::<Vec<_>>(), Some(fresh.artifact.clone()), rng)
+        self.pick(&items.collect::<Vec<_>>(), Some(fresh.artifact.clone()), shelf, rng)
     }
 
-    fn pick(&self, list: &[Item], artifact: Option<String>, rng: &mut Rng) -> Option<Choice> {
-        pick(list, (self.slots, self.explore), artifact, rng)
+    fn pick(
+        &self,
+        list: &[Item],
+        artifact: Option<String>,
+        shelf: Option<&Shelf>,
+        rng: &mut Rng,
+    ) -> Option<Choice> {
+        let settings = (self.slots, self.explore);
+        match shelf {
+            None => pick(list, settings, artifact, rng),
+            Some(shelf) => {
+                let left = list.iter().filter(|item| shelf.has(&item.id)).cloned();
+                pick(&left.collect::<Vec<_>>(), settings, artifact, rng)
+            }
+        }
     }
 }
 
@@ -198,6 +245,7 @@ mod tests {
             slots: 2,
             explore,
             artifact: None,
+            stock: None,
         }
     }
 
@@ -207,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_unknown_user_gets_everybodys_list() {
-        let choice = lists(0.0).choose(&unit("stranger"), &mut Rng::new(1)).unwrap();
+        let choice = lists(0.0).choose(&unit("stranger"), None, &mut Rng::new(1)).unwrap();
         assert_eq!(choice.values["items"], json!(["x"]));
     }
 
@@ -217,6 +265,7 @@ mod tests {
             item: item.into(),
             score: 0.5,
             reason: format!("because of {item}"),
+            source: "ease".into(),
         };
         let fresh = |items: &[&str]| FreshList {
             artifact: "newest".into(),
@@ -235,12 +284,36 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_had_is_no_candidate_and_chances_are_those_among_the_others() {
+        let mut lists = lists(0.4);
+        let all = ["a", "b", "c", "x"].map(str::to_owned);
+        lists.stock = Some(all.into_iter().collect());
+        let suggestion = |item: &str| Suggestion {
+            item: item.into(),
+            score: 0.5,
+            reason: String::new(),
+            source: "ease".into(),
+        };
+        let fresh = FreshList {
+            artifact: "newest".into(),
+            items: ["a", "gone", "b", "c"].map(suggestion).into(),
+        };
+        let mut rng = Rng::new(5);
+        for _ in 0..200 {
+            let choice = lists.choose_of(&fresh, None, &mut rng).unwrap();
+            assert_eq!((choice.candidates, &choice.values["items"][0]), (3, &json!("a")));
+            let drawn = choice.values["items"][1] == json!("c");
+            assert_eq!(choice.propensity, if drawn { 0.4 } else { 0.6 });
+        }
+    }
+
+    #[test]
     fn logged_propensities_are_the_frequencies_of_what_is_shown() {
         let lists = lists(0.4);
         let mut rng = Rng::new(3);
         let mut seen: BTreeMap<String, (usize, f64)> = BTreeMap::new();
         for _ in 0..10_000 {
-            let choice = lists.choose(&unit("u"), &mut rng).unwrap();
+            let choice = lists.choose(&unit("u"), None, &mut rng).unwrap();
             let last = choice.values["items"][1].as_str().unwrap().to_owned();
             let entry = seen.entry(last).or_insert((0, choice.propensity));
             entry.0 += 1;

@@ -8,7 +8,7 @@ use flywheel_base::{Error, Result, statement};
 use flywheel_project::resource::policy::{Experiment, Policy};
 use serde::Serialize;
 
-use super::{ERROR, find, options};
+use super::{ERROR, comparisons, find, options};
 use crate::context::Context;
 use crate::outcome::literal;
 
@@ -101,7 +101,7 @@ fn sized(
             "Give the control and another variant a weight above 0, and hold out less than all.",
         ));
     }
-    let error = ERROR / variants.len().saturating_sub(1).max(1) as f64;
+    let error = ERROR / comparisons(experiment).max(1) as f64;
     let design = |with: f64| {
         Ok::<_, Error>(Design {
             ratio: control / smallest,
@@ -128,7 +128,7 @@ fn sized(
     };
     let always = |units: f64| -> Result<u64> {
         let z = normal::quantile(1.0 - error / 2.0);
-        let wider = sequence::margin(1.0, units, &options(variants.len()))? / z;
+        let wider = sequence::margin(1.0, units, &options(comparisons(experiment)))? / z;
         Ok((units * wider * wider / treated).ceil() as u64)
     };
     let at_hand = audience as f64 * treated * smallest / total;

@@ -1,5 +1,6 @@
 //! `forecast`: how much of each series comes next, with intervals.
 
+mod adapted;
 mod asked;
 mod levels;
 mod marks;
@@ -25,6 +26,7 @@ use super::{ARTIFACT, Fitted, LearnerEntry, Measure, last_fit, write_scores};
 use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
 
+use self::adapted::Adapted;
 pub(crate) use self::asked::Asked;
 use self::levels::Levels;
 pub(super) use self::levels::{COLUMNS as LEVEL_COLUMNS, table_of as levels_of};
@@ -119,6 +121,9 @@ pub(crate) struct Stored {
     /// The groups above the series, where the file names any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     levels: Option<Levels>,
+    /// What intervals are asked for by the truths that came, unless the file says that nothing adapts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapted: Option<Adapted>,
 }
 
 impl Stored {
@@ -269,6 +274,9 @@ pub(super) async fn learn(
         }
         if let Some(levels) = &stored.levels {
             detail.insert("adding_up".to_owned(), levels.detail());
+        }
+        if let Some(adapted) = &stored.adapted {
+            detail.insert("intervals".to_owned(), adapted.detail(settings));
         }
         if let Some(notice) = notice {
             detail.insert("notices".to_owned(), json!([notice]));
@@ -451,6 +459,7 @@ fn fit_all(
 ) -> Result<(Stored, Vec<Measure>)> {
     let settings = asked.settings;
     let options = options_for(settings, policies, asked.age_days);
+    let adapted = Adapted::learn(before, histories, asked.through, settings)?;
     // With other named days a method is chosen anew.
     let before = before.filter(|before| before.calendar == asked.marks.names());
     let fitted = histories
@@ -470,6 +479,7 @@ fn fit_all(
         days: BTreeMap::new(),
         asked: BTreeMap::new(),
         levels: None,
+        adapted,
     };
     let mut judged = Vec::new();
     for (id, made) in fitted {
@@ -483,6 +493,7 @@ fn fit_all(
     stored.asked = asked::all(histories, &stored, &options, policies)?;
     let mut measures = backtest_all(histories, asked, &stored.days, &options)?;
     measures.extend(on_named_days(&judged));
+    measures.extend(stored.adapted.as_ref().and_then(Adapted::measure));
     let levels = before.and_then(|before| before.levels.as_ref());
     measures.extend(levels::add_up(histories, asked, levels, &options, &mut stored)?);
     Ok((stored, measures))
@@ -679,19 +690,18 @@ fn ends(forecast: &Ahead, step: usize, mean: f64) -> (Option<f64>, Option<f64>) 
 }
 
 fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) -> Result<Vec<Row>> {
-    let tail = (1.0 - settings.interval.value()) / 2.0;
     let mut rows = Vec::new();
     for (id, series) in &stored.series {
-        let forecast = series.forecast(settings.horizon_days, &[tail, 1.0 - tail])?;
-        for (step, mean) in forecast.mean.iter().enumerate() {
-            let (lower, upper) = ends(&forecast, step, *mean);
+        let asked = adapted::asked(stored.adapted.as_ref(), settings, id);
+        let ahead = adapted::ahead(series, settings.horizon_days, asked)?;
+        for (step, (mean, lower, upper)) in ahead.into_iter().enumerate() {
             rows.push(Row {
                 series_id: id.clone(),
                 day: Timestamp::from_day(
                     stored.through + 1 + i64::try_from(step).unwrap_or_default(),
                 )
                 .date(),
-                mean: *mean,
+                mean,
                 lower,
                 upper,
                 method: series.algorithm.clone(),

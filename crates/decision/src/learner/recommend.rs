@@ -1,22 +1,27 @@
 //! `recommend`: which items each user wants next, with a reason beside each.
 
+pub(crate) mod listing;
 mod rank;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use flywheel_algo::recommend::evaluate::{Depth, Split, evaluate};
+use flywheel_algo::recommend::choose::{Budget, Choice, Measure as ChosenBy, choose};
+use flywheel_algo::recommend::evaluate::{Depth, Known as KnownOf, Quality, Split, evaluate};
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::{Interaction, Interactions, Vocabulary};
 use flywheel_algo::recommend::rank::{Ranker, facts};
-use flywheel_algo::recommend::serve::{List, Listed, OwnedItems, Request, serve};
+use flywheel_algo::recommend::rules::{Placed, Similar};
+use flywheel_algo::recommend::serve::{List, OwnedItems};
 use flywheel_algo::recommend::{Recommender, Training, fit, load};
 use flywheel_base::{Error, Result, Timestamp, task};
-use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm};
+use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm, TuneMeasure};
 use flywheel_warehouse::WriteMode;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::listing::{Listing, Sources, Wanted, in_stock, reason};
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
 use crate::artifact::Artifacts;
 use crate::context::Context;
@@ -62,7 +67,8 @@ struct Data {
     /// The embedding of each item, empty without one.
     vectors: Option<Vec<Vec<f32>>>,
     names: Vec<String>,
-    available: Option<Vec<bool>>,
+    /// What happens to a ranked list, with what can be had now.
+    listing: Listing,
     /// The columns that a ranker reads of each item.
     facts: Vec<Vec<f64>>,
     rows: usize,
@@ -100,6 +106,7 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     let weights =
         if frame.has("weight") { frame.numbers("weight")? } else { vec![Some(1.0); frame.rows()] };
     let catalogue = items(ctx, name, settings).await?;
+    let stock = listing::stock(ctx, name, settings).await?;
     let users = Vocabulary::new(user_ids.iter().map(String::as_str))?;
     let items = Vocabulary::new(
         item_ids.iter().map(String::as_str).chain(catalogue.keys().map(String::as_str)),
@@ -130,11 +137,10 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     let names = column(&|item, id| {
         item.and_then(|item| item.name.clone()).unwrap_or_else(|| id.to_owned())
     });
-    let available = catalogue.values().any(|item| !item.available).then(|| {
-        (0..items.len())
-            .map(|index| catalogue.get(of_item(index)).is_none_or(|item| item.available))
-            .collect()
-    });
+    let mut listing = Listing::new(settings, &items, &catalogue)?;
+    if let Some(stock) = stock {
+        listing.narrow(&in_stock(&items, &stock));
+    }
     let vectors = catalogue.values().any(|item| !item.vector.is_empty()).then(|| {
         let of_place = |index| catalogue.get(of_item(index)).map(|item| item.vector.clone());
         (0..items.len()).map(|index| of_place(index).unwrap_or_default()).collect()
@@ -145,7 +151,7 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
             catalogue.get(of_item(index)).map_or_else(|| unknown.clone(), |item| item.facts.clone())
         })
         .collect();
-    Ok(Data { users, items, interactions, texts, vectors, names, available, facts, rows })
+    Ok(Data { users, items, interactions, texts, vectors, names, listing, facts, rows })
 }
 
 /// Fails if a user is called as everybody's list is: one of them would stand in the other's place.
@@ -176,6 +182,15 @@ fn features(settings: &Recommend) -> &[String] {
     settings.rank.as_ref().map(|rank| rank.features.as_slice()).unwrap_or_default()
 }
 
+/// What a column that rules and filters look at says of an item.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// A text, if there is one.
+    Text(Option<String>),
+    /// A number; NaN is missing.
+    Number(f64),
+}
+
 pub(crate) struct CatalogueItem {
     text: Option<String>,
     /// The embedding that another model made; empty without one.
@@ -184,6 +199,8 @@ pub(crate) struct CatalogueItem {
     pub(crate) available: bool,
     /// The columns that a ranker reads; NaN is missing.
     pub(crate) facts: Vec<f64>,
+    /// The columns that rules and filters look at, in the order of their names.
+    known: Vec<Known>,
 }
 
 pub(crate) async fn items(
@@ -201,14 +218,15 @@ pub(crate) async fn items(
     let (texts, names) = (column("text")?, column("name")?);
     let available =
         if frame.has("available") { frame.flags("available")? } else { vec![None; ids.len()] };
-    // Only one algorithm reads them, and they are large.
-    let vectors = match settings.algorithm {
-        RecommendAlgorithm::Embeddings if frame.has("embedding") => {
-            let vectors = frame.vectors("embedding")?;
-            fitting(&what, &ids, &vectors)?;
-            vectors
-        }
-        _ => vec![Vec::new(); ids.len()],
+    // Only one algorithm and one rule read them, and they are large.
+    let near = settings.rules.as_ref().and_then(|rules| rules.similar_by.as_deref());
+    let reads = settings.algorithm == RecommendAlgorithm::Embeddings || near == Some("embedding");
+    let vectors = if reads && frame.has("embedding") {
+        let vectors = frame.vectors("embedding")?;
+        fitting(&what, &ids, &vectors)?;
+        vectors
+    } else {
+        vec![Vec::new(); ids.len()]
     };
     let mut facts = vec![Vec::new(); ids.len()];
     for column in features(settings) {
@@ -220,12 +238,30 @@ pub(crate) async fn items(
             row.push(value.filter(|value| value.is_finite()).unwrap_or(f64::NAN));
         }
     }
-    let joined = ids.into_iter().zip(texts).zip(vectors).zip(names).zip(available).zip(facts);
+    let mut known: Vec<Vec<Known>> = ids.iter().map(|_| Vec::new()).collect();
+    for column in
+        listing::columns(settings).map_err(|e| e.context(format!("learner \"{name}\"")))?
+    {
+        if frame.is_number(&column) {
+            for (row, value) in known.iter_mut().zip(frame.numbers(&column)?) {
+                row.push(Known::Number(
+                    value.filter(|value| value.is_finite()).unwrap_or(f64::NAN),
+                ));
+            }
+        } else {
+            for (row, value) in known.iter_mut().zip(frame.text(&column)?) {
+                row.push(Known::Text(value));
+            }
+        }
+    }
+    let joined = ids.into_iter().zip(texts).zip(vectors).zip(names).zip(available);
     Ok(joined
-        .map(|(((((id, text), vector), name), available), facts)| {
+        .zip(facts)
+        .zip(known)
+        .map(|((((((id, text), vector), name), available), facts), known)| {
             let available = available.unwrap_or(true);
             let name = name.filter(|name| !name.trim().is_empty());
-            (id, CatalogueItem { text, vector, name, available, facts })
+            (id, CatalogueItem { text, vector, name, available, facts, known })
         })
         .collect())
 }
@@ -257,7 +293,7 @@ fn fitting(what: &str, ids: &[String], vectors: &[Vec<f32>]) -> Result<()> {
 }
 
 /// The fit, everybody's list last, and the data handed back.
-type Served = (Fitted, Vec<List>, Data);
+type Served = (Fitted, Vec<Vec<Placed>>, Data);
 
 /// The asked recommender.
 #[derive(Debug)]
@@ -268,24 +304,38 @@ struct Asked {
 }
 
 fn fit_and_serve(
-    data: Data,
+    mut data: Data,
     log: Option<(rank::Log, Artifacts)>,
     settings: &Recommend,
     now: Timestamp,
 ) -> Result<Served> {
-    let asked =
-        Asked { algorithm: algorithm_name(settings.algorithm), options: settings.options()? };
+    let border = settings.holdout.map(|holdout| now.plus_micros(-holdout.micros));
+    let chosen = match settings.algorithm {
+        RecommendAlgorithm::Auto => chosen(&data, settings, border, now)?,
+        _ => None,
+    };
+    let asked = match &chosen {
+        Some(choice) => {
+            Asked { algorithm: algorithm(&choice.algorithm)?, options: choice.options.clone() }
+        }
+        None => {
+            Asked { algorithm: algorithm_name(settings.algorithm), options: settings.options()? }
+        }
+    };
     let algorithm = asked.algorithm;
     let mut measures = Vec::new();
-    if let Some(holdout) = settings.holdout {
-        measures = judge(&data, &asked, now.plus_micros(-holdout.micros))?;
+    if let Some(border) = border {
+        measures = judge(&data, &asked, border)?;
     }
     if data.interactions.cell_count() == 0 {
         let bytes = stored(&data, &[], None)?;
         let detail = json!({"algorithm": algorithm, "evidence": "none yet"});
-        let nobody = vec![List::default(); data.users.len() + 1];
+        let nobody = vec![Vec::new(); data.users.len() + 1];
         return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
     }
+    let mut listing = std::mem::take(&mut data.listing);
+    listing.learn_likeness(settings, &training(&data.interactions, &data, Some(now.micros())))?;
+    data.listing = listing;
     let training = training(&data.interactions, &data, Some(now.micros()));
     let models = models(&asked, &training)?;
     let learned = match (&settings.rank, log) {
@@ -307,11 +357,80 @@ fn fit_and_serve(
         "algorithm": algorithm, "options": asked.options, "users": data.users.len(),
         "items": data.items.len(), "pairs": data.interactions.cell_count(), "top": settings.top,
     });
-    if let (Some(object), Some(rank)) = (detail.as_object_mut(), rank_detail) {
-        object.insert("rank".to_owned(), rank);
+    if let Some(object) = detail.as_object_mut() {
+        if let Some(rank) = rank_detail {
+            object.insert("rank".to_owned(), rank);
+        }
+        if settings.algorithm == RecommendAlgorithm::Auto {
+            object.insert("choice".to_owned(), told(chosen.as_ref()));
+        }
     }
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
+}
+
+/// What `algorithm: auto` comes to on all that is not held back; none if that is too little to compare on.
+fn chosen(
+    data: &Data,
+    settings: &Recommend,
+    border: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Choice>> {
+    let tune = settings.tune.clone().unwrap_or_default();
+    let budget = Budget {
+        measure: match tune.by {
+            TuneMeasure::Ndcg => ChosenBy::Ndcg,
+            TuneMeasure::Recall => ChosenBy::Recall,
+            TuneMeasure::HitRate => ChosenBy::HitRate,
+        },
+        owned: owned(settings),
+        users_max: tune.users,
+        rows_max: tune.rows,
+        seed: tune.seed,
+    };
+    // What judges the fit must not have chosen it.
+    let before = border.map(|border| data.interactions.between(i64::MIN, border.micros()));
+    let interactions = before.as_ref().unwrap_or(&data.interactions);
+    let training = training(interactions, data, Some(border.unwrap_or(now).micros()));
+    let began = Instant::now();
+    let limit = Duration::from_secs(tune.seconds);
+    choose(&training, &budget, &|| began.elapsed() < limit)
+}
+
+fn owned(settings: &Recommend) -> OwnedItems {
+    if settings.repeats { OwnedItems::Include } else { OwnedItems::Exclude }
+}
+
+/// What a choice was made from, as it is stored beside the artifact.
+fn told(choice: Option<&Choice>) -> Value {
+    let Some(choice) = choice else {
+        return json!({"reason": "too little history to compare recommenders on"});
+    };
+    let round = |value: f64| (value * 1e6).round() / 1e6;
+    let tried: Vec<Value> = choice
+        .tried
+        .iter()
+        .map(|one| match (&one.quality, &one.left_out) {
+            (Some(quality), _) => json!({
+                "algorithm": one.algorithm, "options": one.options, "value": one.value.map(round),
+                "margin": round(quality.ndcg_margin), "ndcg@10": round(quality.ndcg),
+                "recall@20": round(quality.recall), "hit-rate@20": round(quality.hit_rate),
+                "coverage": round(quality.coverage), "novelty": quality.novelty.map(round),
+            }),
+            (None, left_out) => json!({
+                "algorithm": one.algorithm, "options": one.options, "left_out": left_out,
+            }),
+        })
+        .collect();
+    json!({
+        "reason": choice.reason, "by": choice.measure.name(), "rows": choice.rows, "users": choice.users,
+        "judged_since": Timestamp::from_micros(choice.border).to_string(), "tried": tried,
+    })
+}
+
+/// The name of a recommender, for as long as the program runs.
+fn algorithm(name: &str) -> Result<&'static str> {
+    Ok(flywheel_algo::recommend::algorithm(name)?.name)
 }
 
 fn training<'a>(interactions: &'a Interactions, data: &'a Data, now: Option<i64>) -> Training<'a> {
@@ -337,17 +456,22 @@ fn stored(
         .map(serde_json::to_vec)
         .transpose()
         .map_err(|e| Error::internal("a ranker is no JSON").caused_by(e))?;
-    // A plain frame: the names as JSON, then each model's own bytes, then the ranker as JSON if there is one, each with
-    // its length before it.
+    // A plain frame: the names as JSON, then each model's own bytes, then the likeness of items behind a mark and the ranker
+    // as JSON if there are such, each with its length before it.
+    let likeness = data.listing.likeness()?;
+    let likeness = likeness.map(|bytes| [&[LIKENESS][..], &bytes[..]].concat());
     let names = serde_json::to_vec(&data.items)
         .map_err(|e| Error::internal("item names are no JSON").caused_by(e))?;
     let mut bytes = Vec::new();
-    for part in std::iter::once(&names).chain(&models).chain(&ranker) {
+    for part in std::iter::once(&names).chain(&models).chain(&likeness).chain(&ranker) {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part);
     }
     Ok(bytes)
 }
+
+/// The first byte of a likeness, which no model and no JSON begins with.
+const LIKENESS: u8 = b'~';
 
 /// What an artifact holds.
 pub(crate) struct Restored {
@@ -357,6 +481,8 @@ pub(crate) struct Restored {
     pub(crate) models: Vec<Box<dyn Recommender>>,
     /// What puts their items in order, if there is one.
     pub(crate) ranker: Option<Ranker>,
+    /// How alike items are, if that was learned.
+    pub(crate) similar: Option<Similar>,
 }
 
 /// The item names, the models and the ranker of an artifact.
@@ -383,6 +509,12 @@ pub(crate) fn restored(bytes: &[u8]) -> Result<Restored> {
         Some((last, models)) if last.first() == Some(&b'{') => (models, Some(last)),
         _ => (models, None),
     };
+    let (models, similar) = match models.split_last() {
+        Some((last, models)) if last.first() == Some(&LIKENESS) => {
+            (models, Some(Similar::from_bytes(last.get(1..).unwrap_or_default())?))
+        }
+        _ => (models, None),
+    };
     let models = models.iter().map(|model| load(model)).collect::<Result<Vec<_>>>()?;
     let ranker: Option<Ranker> = ranker
         .map(|bytes| serde_json::from_slice(bytes))
@@ -391,7 +523,7 @@ pub(crate) fn restored(bytes: &[u8]) -> Result<Restored> {
     if let Some(ranker) = &ranker {
         ranker.check().map_err(|error| broken().caused_by(error))?;
     }
-    Ok(Restored { items, models, ranker })
+    Ok(Restored { items, models, ranker, similar })
 }
 
 /// A list of the sources in the order of the ranker, if there is one.
@@ -409,29 +541,16 @@ pub(crate) fn ranked(
     Ok(list)
 }
 
-/// Why an item stands in a list, as people read it.
-pub(crate) fn reason<'a>(listed: &Listed, name: impl Fn(u32) -> &'a str) -> String {
-    match (listed.source.as_str(), listed.because) {
-        ("repeat", _) => "bought before and due again".to_owned(),
-        (_, Some(owned)) => format!("because of {}", name(owned)),
-        (source, None) if source.contains("popular") => "popular now".to_owned(),
-        (source, None) => source.to_owned(),
-    }
-}
-
 fn lists(
     data: &Data,
     models: &[Box<dyn Recommender>],
     ranker: Option<&Ranker>,
     settings: &Recommend,
     now: Timestamp,
-) -> Result<Vec<List>> {
+) -> Result<Vec<Vec<Placed>>> {
     let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
-    let request = Request {
-        owned: if settings.repeats { OwnedItems::Include } else { OwnedItems::Exclude },
-        available: data.available.as_deref(),
-        ..Request::new(settings.top)
-    };
+    let sources = Sources { models, ranker, facts: &data.facts };
+    let wanted = Wanted::top(settings.top);
     let nobody = data.users.len();
     (0..=nobody)
         .into_par_iter()
@@ -441,9 +560,7 @@ fn lists(
             } else {
                 data.interactions.history(user, Some(now.micros()))
             };
-            let list = serve(&models, &history, &request);
-            let of_item = |item: u32| data.facts.get(item as usize).cloned().unwrap_or_default();
-            ranked(list, ranker, &models, &history, of_item)
+            Ok(data.listing.list(&sources, &history, now, &wanted)?.items)
         })
         .collect()
 }
@@ -465,23 +582,71 @@ fn judge(data: &Data, asked: &Asked, border: Timestamp) -> Result<Vec<Measure>> 
         baseline: Some(baseline),
         count,
     };
-    Ok(vec![
+    let mut measures = vec![
         measure("ndcg@10 new items", ours.new.ndcg, popular.new.ndcg, ours.new.users),
         measure("recall@20 new items", ours.new.recall, popular.new.recall, ours.new.users),
         measure("ndcg@10 all items", ours.all.ndcg, popular.all.ndcg, ours.all.users),
         measure("recall@20 all items", ours.all.recall, popular.all.recall, ours.all.users),
         measure("coverage new items", ours.new.coverage, popular.new.coverage, ours.new.users),
-    ])
+        measure("coverage all items", ours.all.coverage, popular.all.coverage, ours.all.users),
+    ];
+    let (again, before) = (ours.repeated, popular.repeated);
+    if again.users > 0 {
+        measures.push(measure("ndcg@10 items had before", again.ndcg, before.ndcg, again.users));
+        measures.push(measure(
+            "recall@20 items had before",
+            again.recall,
+            before.recall,
+            again.users,
+        ));
+    }
+    let novelty = |name, ours: &Quality, popular: &Quality| Measure {
+        name,
+        value: ours.novelty,
+        baseline: popular.novelty,
+        count: ours.users,
+    };
+    measures.push(novelty("novelty new items", &ours.new, &popular.new));
+    measures.push(novelty("novelty all items", &ours.all, &popular.all));
+    for (place, known) in KnownOf::ALL.into_iter().enumerate() {
+        let kinds = [(ours.new_of, popular.new_of), (ours.all_of, popular.all_of)];
+        for ((ours, popular), name) in kinds.into_iter().zip(of_users(known)) {
+            if let (Some(ours), Some(popular)) = (ours.get(place), popular.get(place))
+                && ours.users > 0
+            {
+                measures.push(measure(name, ours.ndcg, popular.ndcg, ours.users));
+            }
+        }
+    }
+    Ok(measures)
 }
 
-fn rows(data: &Data, lists: &[List], now: Timestamp, artifact: &str) -> Vec<Row> {
+/// What the gain of lists of new items, and of all items, is called for users of whom so much is known.
+fn of_users(known: KnownOf) -> [&'static str; 2] {
+    match known {
+        KnownOf::Little => [
+            "ndcg@10 new items, users with 1 or 2 items",
+            "ndcg@10 all items, users with 1 or 2 items",
+        ],
+        KnownOf::More => [
+            "ndcg@10 new items, users with 3 to 10 items",
+            "ndcg@10 all items, users with 3 to 10 items",
+        ],
+        KnownOf::Much => [
+            "ndcg@10 new items, users with more than 10 items",
+            "ndcg@10 all items, users with more than 10 items",
+        ],
+    }
+}
+
+fn rows(data: &Data, lists: &[Vec<Placed>], now: Timestamp, artifact: &str) -> Vec<Row> {
     let name = |item: u32| data.names.get(item as usize).map_or("", String::as_str);
     let mut rows = Vec::new();
     for (user, list) in lists.iter().enumerate() {
         let user_id =
             u32::try_from(user).ok().and_then(|user| data.users.id(user)).unwrap_or(EVERYBODY);
-        for (place, listed) in list.items.iter().enumerate() {
-            let reason = reason(listed, name);
+        for (place, placed) in list.iter().enumerate() {
+            let (reason, listed) = (reason(placed, name), &placed.listed);
             rows.push(Row {
                 user_id: user_id.to_owned(),
                 rank: i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1),
@@ -499,7 +664,8 @@ fn rows(data: &Data, lists: &[List], now: Timestamp, artifact: &str) -> Vec<Row>
 
 fn algorithm_name(algorithm: RecommendAlgorithm) -> &'static str {
     match algorithm {
-        RecommendAlgorithm::Hybrid => "hybrid",
+        // Where there is too little to choose by, the default is as good a start as any.
+        RecommendAlgorithm::Hybrid | RecommendAlgorithm::Auto => "hybrid",
         RecommendAlgorithm::UserKnn => "user-neighbours",
         RecommendAlgorithm::ItemKnn => "item-neighbours",
         RecommendAlgorithm::Nmf => "nmf",

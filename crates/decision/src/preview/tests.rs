@@ -1,6 +1,7 @@
 //! A preview is what a turn at the same moment decides, and leaves nothing behind; what a turn has decided leaves once.
 
 mod constraints;
+mod limits;
 
 use std::path::Path;
 use std::sync::Arc;

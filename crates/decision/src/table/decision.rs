@@ -54,6 +54,9 @@ pub struct DecisionRow {
     /// The global holdout it was drawn under, as JSON; none without one.
     #[serde(default)]
     pub global_holdout: Option<String>,
+    /// What treating the unit costs, where the policy has a budget; none in the holdouts.
+    #[serde(default)]
+    pub cost: Option<f64>,
     /// What is sent, as JSON; none in the holdout.
     pub payload: Option<String>,
 }
@@ -86,6 +89,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
             "global_holdout",
             Text,
             "share and salt of the global holdout it was drawn under, as JSON",
+        ),
+        (
+            "cost",
+            Number,
+            "what is taken off the policy's budget; none in the holdouts, or without one",
         ),
         ("payload", Text, "what is sent, as JSON; none in the holdout"),
     ],

@@ -17,8 +17,12 @@ pub struct ExperimentRow {
     pub policy: String,
     /// What names the split: another salt, share or variant begins a new comparison.
     pub split: String,
-    /// `outcome`, `value`, or a guardrail's name.
+    /// `outcome`, `value`, the name of a guardrail or of a declared metric, or what was before the first decision:
+    /// `outcome-before`, `value-before`.
     pub metric: String,
+    /// What the metric is: `share`, `value`, `guardrail`, `ratio`, `quantile`, or `before`.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// The variant.
     pub variant: String,
     /// The variant it is compared with.
@@ -27,9 +31,9 @@ pub struct ExperimentRow {
     pub units: i64,
     /// Units of the control.
     pub control_units: i64,
-    /// The metric a decision, variant.
+    /// The metric, variant: a decision, of a ratio or quantile itself, and a unit where it is about the time before.
     pub rate: Option<f64>,
-    /// The metric a decision, control.
+    /// The metric, control.
     pub control_rate: Option<f64>,
     /// Variant less control; with what the pre-period explains taken out, if there is one.
     pub difference: Option<f64>,
@@ -41,7 +45,14 @@ pub struct ExperimentRow {
     pub variance_saved: Option<f64>,
     /// The probability of a split at least this uneven if assignment works.
     pub split_p: Option<f64>,
-    /// `open`, `better`, `worse`, `safe`, `breached` or `split-broken`.
+    /// How many units got more than one variant.
+    #[serde(default)]
+    pub several: Option<i64>,
+    /// The probability of a difference at least this large, at whichever look, before the first decision, where there can
+    /// be none.
+    #[serde(default)]
+    pub p_value: Option<f64>,
+    /// `open`, `better`, `worse`, `safe`, `breached` or `split-broken`; before the first decision `balanced` or `biased`.
     pub standing: String,
 }
 
@@ -54,26 +65,45 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("at", Moment, "the logical moment"),
         ("policy", Text, "the policy"),
         ("split", Text, "names salt, variants and shares; another one begins a new comparison"),
-        ("metric", Text, "outcome, value, or a guardrail's name"),
+        (
+            "metric",
+            Text,
+            "outcome, value, the name of a guardrail or declared metric, or outcome-before and value-before: what units did in a window before their first decision",
+        ),
+        ("kind", Text, "share, value, guardrail, ratio, quantile or before"),
         ("variant", Text, "the variant"),
         ("control", Text, "the variant it is compared with"),
         ("units", Integer, "units of the variant with a decision whose window has closed"),
         ("control_units", Integer, "units of the control"),
-        ("rate", Number, "the metric a decision, variant"),
-        ("control_rate", Number, "the metric a decision, control"),
+        (
+            "rate",
+            Number,
+            "the metric a decision, variant; of a ratio or quantile itself, before a unit",
+        ),
+        ("control_rate", Number, "the same of the control"),
         ("difference", Number, "variant less control, what the pre-period explains taken out"),
         (
             "lower",
             Number,
-            "lower end of its interval, which stays valid however often one looks: 95 % for all variants together",
+            "lower end of its interval, which stays valid however often one looks: 95 % for all variants, the outcome and all declared metrics together; of what was before 99.9 % for each",
         ),
         ("upper", Number, "upper end of that interval"),
         ("variance_saved", Number, "share of variance that the pre-period took away; none without"),
         ("split_p", Number, "probability of a split at least this uneven if assignment works"),
         (
+            "several",
+            Integer,
+            "units that got more than one variant; they are not among units, unless declared",
+        ),
+        (
+            "p_value",
+            Number,
+            "probability that units differ so much at any look by what they did before the first decision, where there can be none",
+        ),
+        (
             "standing",
             Text,
-            "open (not known yet), better, worse; a guardrail: safe, breached; split-broken if split_p is below 0.001",
+            "open (not known yet), better, worse; a guardrail: safe, breached; before: balanced, biased (p_value below 0.001); split-broken if split_p is below 0.001",
         ),
     ],
 };

@@ -13,7 +13,7 @@ pub struct LiftRow {
     pub turn: i64,
     /// The logical moment.
     pub at: Timestamp,
-    /// The policy.
+    /// The policy; `*` is all of them together, the units of the holdout of all policies beside everybody else.
     pub policy: String,
     /// Decisions made in this turn.
     pub decisions: i64,
@@ -48,11 +48,11 @@ pub struct LiftRow {
 /// Its definition.
 pub(super) const TABLE: SystemTable = SystemTable {
     name: "lift",
-    about: "One row per policy and turn: what the policy changed so far, against its holdout. Key: policy, turn.",
+    about: "One row per policy and turn: what the policy changed so far, against its holdout; policy * is all of them together against the holdout of all policies, by windows of a unit instead of decisions. Key: policy, turn.",
     columns: &[
         ("turn", Integer, "the turn that looked"),
         ("at", Moment, "the logical moment"),
-        ("policy", Text, "the policy"),
+        ("policy", Text, "the policy; * is all policies together"),
         ("decisions", Integer, "decisions made in this turn"),
         ("measured", Integer, "decisions under the present holdout whose window has closed"),
         ("treated_units", Integer, "units in the treatment arm among the measured"),

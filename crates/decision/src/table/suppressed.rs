@@ -15,7 +15,7 @@ pub struct SuppressedRow {
     pub at: Timestamp,
     /// The policy.
     pub policy: String,
-    /// Why: `per_unit_every`, `consent`, `quiet_hours` (no time zone), `contact`, `per_turn`, `budget` or `nothing`.
+    /// Why: `per_unit_every`, `consent`, `quiet_hours` (no time zone), `contact`, `per_turn`, `budget`, `stock` or `nothing`.
     pub reason: String,
     /// How many; whoever is left out for several reasons is counted under the first of them.
     pub units: i64,
@@ -32,7 +32,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         (
             "reason",
             Text,
-            "per_unit_every, consent, quiet_hours (no time zone), contact, per_turn, budget or nothing",
+            "per_unit_every, consent, quiet_hours (no time zone), contact, per_turn, budget, stock or nothing",
         ),
         ("units", Integer, "how many; each is counted under the first reason that holds"),
     ],

@@ -1,8 +1,11 @@
 //! `flywheel approvals`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
-use flywheel_runtime::{Access, approval};
+use flywheel_runtime::halt::COMMAND_LINE;
+use flywheel_runtime::{Access, Workspace, approval};
 use flywheel_state::{Approval, ApprovalStatus, NewQuantity, SeenApproval};
 use serde_json::{Value, json};
 
@@ -86,11 +89,13 @@ impl Runs for Approvals {
             Verb::Approve { keys, by, reason } => {
                 let workspace = app.open(Access::Write).await?;
                 let done = approval::approve(&workspace, &seen(keys), &by, reason.as_deref())?;
+                note(&workspace, "approval.approve", &done, &by)?;
                 app.output.message(&format!("{} deliveries leave at the next turn", done.len()));
             }
             Verb::Reject { keys, by, reason } => {
                 let workspace = app.open(Access::Write).await?;
                 let done = approval::reject(&workspace, &seen(keys), &by, &reason)?;
+                note(&workspace, "approval.reject", &done, &by)?;
                 app.output.message(&format!("{} deliveries are rejected", done.len()));
             }
             Verb::Edit { key, quantity, by, reason } => {
@@ -98,6 +103,7 @@ impl Runs for Approvals {
                 let one = SeenApproval { key, revision: None };
                 let new = NewQuantity { quantity, reason: reason.as_deref() };
                 let edited = approval::edit(&workspace, &one, &by, new)?;
+                note(&workspace, "approval.edit", std::slice::from_ref(&edited), &by)?;
                 app.output.message(&format!(
                     "{} orders {quantity} and waits for somebody else's approval",
                     edited.key
@@ -106,6 +112,20 @@ impl Runs for Approvals {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Notes in the audit log what was decided about the deliveries of each policy, and whose name was given; reasons are kept
+/// with the approvals.
+fn note(workspace: &Workspace, what: &str, done: &[Approval], by: &str) -> Result<()> {
+    let mut of_policy: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for one in done {
+        of_policy.entry(&one.policy).or_default().push(&one.key);
+    }
+    for (policy, keys) in of_policy {
+        let detail = json!({"by": by, "keys": keys});
+        workspace.store.audit(workspace.machine.now(), COMMAND_LINE, what, policy, &detail)?;
+    }
+    Ok(())
 }
 
 fn seen(keys: Vec<String>) -> Vec<SeenApproval> {

@@ -1,6 +1,9 @@
 //! `flywheel demo`: the whole wheel on a simulated shop, in about a minute.
 
+mod loopback;
 mod story;
+mod visitors;
+mod website;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +20,9 @@ use flywheel_simulator::{DayFiles, Delivery, Settings, World};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use self::visitors::{Evening, Evenings, VISITS, Visitors};
 use super::Runs;
+use super::serve::Company;
 use super::status::{interval, percent, points};
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
@@ -120,10 +125,19 @@ impl Runs for Demo {
                 .map_err(|e| Error::internal("the usual address is none").caused_by(e))?,
         };
         let listener = listen(&app, wanted).await?;
+        let listening = listener
+            .local_addr()
+            .map_err(|e| Error::internal("the server has no address").caused_by(e))?;
+        // Not before: the days until here are the same whether they are served or not.
+        let served = Box::pin(website::declare(&dir, &workspace)).await?;
+        drop(workspace);
         app.output.message(&format!(
-            "\nThe shop goes on: a day every {every}, with customers who are all simulated."
+            "\nThe shop goes on: a day every {every}, with customers who are all simulated. Once there is an owner, some of \
+             them visit its website each day, through the API."
         ));
-        let shop = Shop { dir, world, deliveries };
+        let (evenings, visitors) = Visitors::of(listening, pace, app.output);
+        let company: Company = Box::new(move |guests| Box::pin(visitors.come(guests)));
+        let shop = Shop { dir, world, deliveries, evenings };
         let options = Options {
             every: Some(pace),
             rhythm: Some(Box::new(shop)),
@@ -131,7 +145,7 @@ impl Runs for Demo {
             telemetry: app.telemetry,
             ..Options::default()
         };
-        super::serve::serve(&app, workspace, clock, options, listener).await
+        super::serve::serve(&app, served, clock, options, listener, Some(company)).await
     }
 }
 
@@ -151,6 +165,8 @@ struct Shop {
     dir: PathBuf,
     world: World,
     deliveries: Vec<Delivery>,
+    /// Where it says who visits the website until the next day is over.
+    evenings: Evenings,
 }
 
 impl Rhythm for Shop {
@@ -162,6 +178,9 @@ impl Rhythm for Shop {
 
     fn after(&mut self, report: &TurnReport) -> Result<()> {
         self.deliveries = delivered(&self.dir, report.turn)?;
+        let evening = Evening { at: report.at, visits: self.world.web_visits(VISITS) };
+        // Where nobody listens any more nobody comes.
+        self.evenings.send_replace(Some(Arc::new(evening)));
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! `flywheel experiment`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use flywheel_base::{Error, Result};
+use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::Plan;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_runtime::{Access, policy};
@@ -115,6 +118,7 @@ fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
         "#difference",
         "always-valid interval",
         "#split p",
+        "#p before",
         "standing",
     ]);
     let number = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.4}"));
@@ -135,10 +139,26 @@ fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
             number(row.difference),
             interval,
             number(row.split_p),
+            number(row.p_value),
             row.standing.clone(),
         ]);
     }
     app.output.grid(&grid)?;
+    let several: BTreeMap<&str, i64> = rows
+        .iter()
+        .map(|row| (row.policy.as_str(), row.several.unwrap_or_default()))
+        .filter(|(_, several)| *several > 0)
+        .collect();
+    for (policy, several) in several {
+        app.output.message(&format!(
+            "{policy}: {several} units got more than one variant; they are left out, unless the file says \
+             multiple_exposure: keep"
+        ));
+    }
+    for text in experiment::warnings(rows).iter().filter(|text| text.contains(" differed before "))
+    {
+        app.output.message(text);
+    }
     if rows.is_empty() {
         app.output.message("no policy is an experiment");
     }

@@ -5,7 +5,7 @@ use flywheel_base::Result;
 use flywheel_decision::pin::Pinned;
 use flywheel_runtime::task::learn::Fits;
 use flywheel_runtime::{Access, pin, run};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -117,13 +117,22 @@ async fn fit(app: &App, names: &[String]) -> Result<Exit> {
             if app.output.format == Format::Table { artifact } else { one.artifact.clone() },
             one.rows_in.to_string(),
             one.rows_out.to_string(),
-            one.detail.to_string(),
+            if app.output.format == Format::Table {
+                short(&one.detail)
+            } else {
+                one.detail.to_string()
+            },
         ]);
     }
     let mut errors = errors.into_iter();
     let first = errors.next();
     if first.is_none() || !learned.is_empty() || app.output.format == Format::Json {
         app.output.grid(&grid)?;
+    }
+    if app.output.format == Format::Table {
+        for one in &learned {
+            choice(app, &one.learner, &one.detail)?;
+        }
     }
     if first.is_none() && learned.is_empty() {
         app.output.message(if names.is_empty() {
@@ -137,4 +146,35 @@ async fn fit(app: &App, names: &[String]) -> Result<Exit> {
         app.output.message(&error.report());
     }
     first.map_or(Ok(Exit::Done), Err)
+}
+
+/// The detail of a fit without the candidates that a choice was made from, which are a table of their own.
+fn short(detail: &Value) -> String {
+    let mut detail = detail.clone();
+    if let Some(choice) = detail.get_mut("choice").and_then(Value::as_object_mut) {
+        choice.remove("tried");
+    }
+    detail.to_string()
+}
+
+/// What `algorithm: auto` of a learner was chosen from, if it was chosen from anything.
+fn choice(app: &App, learner: &str, detail: &Value) -> Result<()> {
+    let Some(choice) = detail.get("choice") else { return Ok(()) };
+    let text = |of: &Value, key: &str| match of.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    app.output.message(&format!("{learner}: {}", text(choice, "reason")));
+    let Some(tried) = choice.get("tried").and_then(Value::as_array) else { return Ok(()) };
+    let by = format!("#{}", text(choice, "by"));
+    let mut grid = Grid::new(&["candidate", "options", &by, "#± ndcg@10", "#coverage", "left out"]);
+    for one in tried {
+        grid.row(
+            ["algorithm", "options", "value", "margin", "coverage", "left_out"]
+                .map(|key| text(one, key))
+                .to_vec(),
+        );
+    }
+    app.output.grid(&grid)
 }

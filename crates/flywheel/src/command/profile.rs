@@ -3,6 +3,7 @@
 use clap::Args;
 use flywheel_base::{Error, Result};
 use flywheel_runtime::Access;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::catalogue::{AssetColumn, collect};
 use flywheel_runtime::profile::{Profile as Kept, Profiled, profile};
 
@@ -45,7 +46,7 @@ impl Runs for Profile {
         }
         let mut profiles = Vec::new();
         for table in &tables {
-            profiles.push(Box::pin(profile(&workspace, table, self.again)).await?);
+            profiles.push(Box::pin(profile(&workspace, table, self.again, &Reading::Owner)).await?);
         }
         if app.output.format == Format::Json {
             app.output.json(&profiles)?;

@@ -290,7 +290,7 @@ async fn ask(app: &App, add: impl Fn(&Workspace) -> Result<Vec<String>>) -> Resu
             }
             let mut exit = Exit::Done;
             for id in ids {
-                let ended = here(app, &workspace, &clock, &id).await?;
+                let ended = Box::pin(here(app, &workspace, &clock, &id)).await?;
                 if ended != Exit::Done {
                     exit = ended;
                 }

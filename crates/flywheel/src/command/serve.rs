@@ -1,15 +1,20 @@
 //! `flywheel serve`.
 
+use std::future::{self, Future};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use flywheel_base::{Clock, Error, Result, quantity};
 use flywheel_runtime::{Access, Workspace};
-use flywheel_server::{LISTEN_DEFAULT, Options, Server, Tls, WheelClock, bind, is_private};
+use flywheel_server::{
+    Guests, LISTEN_DEFAULT, Options, POSTGRES_DEFAULT, Server, Tls, WheelClock, bind,
+    bind_postgres, is_private,
+};
 
 use super::Runs;
 use super::status::stopped;
@@ -33,6 +38,9 @@ pub(crate) struct Serve {
     /// The PEM file of the certificate's private key
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// Lets clients of PostgreSQL in, such as BI tools, at this address; `postgres` of flywheel.yaml if absent
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = POSTGRES_DEFAULT)]
+    postgres: Option<SocketAddr>,
     /// Reads the web pages from a folder at each request, ui/dist if none is named: for whoever changes the pages
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "ui/dist")]
     dev: Option<PathBuf>,
@@ -84,6 +92,10 @@ impl Runs for Serve {
         }
         // A port that is taken is told before anything else is done.
         let listener = bind(self.listen).await?;
+        let mut postgres = match self.postgres {
+            Some(address) => Some(bind_postgres(address, tls.is_some()).await?),
+            None => None,
+        };
         let clock = Arc::new(WheelClock::real());
         let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
         let workspace = app.open_with(Access::Write, shared).await?;
@@ -97,6 +109,20 @@ impl Runs for Serve {
                 "It keeps {count} schedules: `flywheel schedule list` shows them."
             )),
         }
+        if postgres.is_none()
+            && let Some(address) = workspace.project.file.postgres
+        {
+            postgres = Some(bind_postgres(address, tls.is_some()).await?);
+        }
+        if let Some(listener) = &postgres {
+            let at = listener
+                .local_addr()
+                .map_err(|error| Error::internal("no address").caused_by(error))?;
+            let name = &workspace.project.file.name;
+            app.output.message(&format!(
+                "Clients of PostgreSQL connect to postgresql://{at}/{name} with a user's name and a token."
+            ));
+        }
         if let Some(halt) = workspace.store.halt()? {
             app.output.message(&stopped(&halt.into()));
         }
@@ -107,11 +133,17 @@ impl Runs for Serve {
             workers: self.workers,
             telemetry,
             pages: self.dev,
+            postgres,
             ..Options::default()
         };
-        serve(&app, workspace, clock, options, listener).await
+        serve(&app, workspace, clock, options, listener, None).await
     }
 }
+
+/// What acts through the server's API from within this process, such as the customers of a demo. It is begun with the
+/// server, and ends with it at the latest.
+pub(crate) type Company =
+    Box<dyn FnOnce(Guests) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// Serves until somebody stops it.
 pub(crate) async fn serve(
@@ -120,6 +152,7 @@ pub(crate) async fn serve(
     clock: Arc<WheelClock>,
     options: Options,
     listener: tokio::net::TcpListener,
+    company: Option<Company>,
 ) -> Result<Exit> {
     let at = listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
     let secure = options.tls.is_some();
@@ -147,7 +180,20 @@ pub(crate) async fn serve(
         app.output.message("This program was built without web pages; the API is under /v1.");
     }
     app.output.message("Stop it with Ctrl-C.");
-    let serving = server.serve(listener);
+    let guests = server.guests();
+    let serving = async {
+        let served = Box::pin(server.serve(listener));
+        let Some(company) = company else { return served.await };
+        let beside = async {
+            company(guests).await;
+            // Without company it goes on.
+            future::pending::<Result<()>>().await
+        };
+        tokio::select! {
+            served = served => served,
+            never = beside => never,
+        }
+    };
     tokio::pin!(serving);
     tokio::select! {
         served = &mut serving => { served?; return Ok(Exit::Done) }
@@ -167,7 +213,7 @@ async fn asked_to_stop() {
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
             // Without signals it runs until it is killed.
-            std::future::pending::<()>().await;
+            future::pending::<()>().await;
         }
     };
     #[cfg(unix)]

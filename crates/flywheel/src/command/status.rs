@@ -2,9 +2,10 @@
 
 use clap::Args;
 use flywheel_base::Result;
+use flywheel_decision::lift;
 use flywheel_runtime::Access;
 use flywheel_runtime::halt::Halted;
-use flywheel_runtime::status::{PolicyStatus, Status as Wheel, status};
+use flywheel_runtime::status::{FollowedStatus, PolicyStatus, PolicyTurn, Status as Wheel, status};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -78,11 +79,38 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
             count => format!(", {count} discarded"),
         }
     ))?;
+    for one in &wheel.followed {
+        app.output.line(&followed(one))?;
+    }
     learners(app, wheel)?;
     for policy in &wheel.policies {
         policy_turns(app, policy, turns)?;
     }
+    together(app, wheel, turns)?;
     Ok(())
+}
+
+/// What is said of a sync that a server follows.
+fn followed(one: &FollowedStatus) -> String {
+    let (sync, why) =
+        (&one.sync, one.error.as_deref().or(one.reason.as_deref()).unwrap_or_default());
+    let until =
+        one.reached.as_ref().map_or_else(String::new, |at| format!(", complete up to {at}"));
+    match (one.state.as_str(), &one.next_at) {
+        ("failed", _) => {
+            format!("FAILED: sync {sync} is not followed any more{until}: {why}")
+        }
+        ("failing", Some(next)) => {
+            let attempt = one.attempt.unwrap_or_default();
+            format!(
+                "FAILING: sync {sync} is tried again at {next}, after {attempt} attempts{until}: {why}"
+            )
+        }
+        ("paused", _) => format!("PAUSED: sync {sync} is not followed{until}: {why}"),
+        ("stopped", _) => format!("sync {sync} is followed while `flywheel serve` runs{until}"),
+        (state, _) if why.is_empty() => format!("sync {sync}: {state}{until}"),
+        (state, _) => format!("sync {sync}: {state}{until}: {why}"),
+    }
 }
 
 /// What is said while all policies are stopped.
@@ -153,6 +181,23 @@ fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
     if policy.turns.is_empty() {
         return Ok(());
     }
+    app.output.grid(&lifts(&policy.turns, turns))
+}
+
+/// What all policies bring together, where some units are kept from all of them.
+fn together(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
+    let Some(last) = wheel.together.last() else { return Ok(()) };
+    app.output.line(
+        "\nall policies together: everybody else beside the holdout of all policies, by windows",
+    )?;
+    if let Some(why) = last.split_p.and_then(|p| lift::split_broken(lift::ALL, p)) {
+        app.output.line(&format!("SPLIT BROKEN: {why}"))?;
+    }
+    app.output.grid(&lifts(&wheel.together, turns))
+}
+
+/// The newest turns of a lift.
+fn lifts(all: &[PolicyTurn], turns: usize) -> Grid {
     let mut grid = Grid::new(&[
         "#turn",
         "#decisions",
@@ -163,7 +208,7 @@ fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
         "95 % interval",
         "artifact",
     ]);
-    for turn in policy.turns.iter().skip(policy.turns.len().saturating_sub(turns)) {
+    for turn in all.iter().skip(all.len().saturating_sub(turns)) {
         grid.row(vec![
             turn.turn.to_string(),
             turn.decisions.to_string(),
@@ -175,7 +220,7 @@ fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
             turn.artifact.clone().unwrap_or_default(),
         ]);
     }
-    app.output.grid(&grid)
+    grid
 }
 
 /// A share as per cent; a dash if it is not known.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use flywheel_base::quantity::duration_us;
 use flywheel_base::{Error, Result};
-use flywheel_runtime::follow::follow;
+use flywheel_runtime::follow::{Beat, follow, followed};
+use flywheel_runtime::halt::COMMAND_LINE;
 use flywheel_runtime::task::sync::{Landed, Synced};
 use flywheel_runtime::{Access, Workspace, forget, run};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::Runs;
@@ -40,6 +42,15 @@ pub(crate) struct Sync {
     /// With --forget: confirms it
     #[arg(long, requires = "forget")]
     yes: bool,
+    /// Keeps syncs with `followed: true` from being followed by a server until they are resumed; may be said while it runs
+    #[arg(long, conflicts_with_all = ["restart", "follow", "forget"], requires = "names")]
+    pause: bool,
+    /// With --pause: why, for the record
+    #[arg(long, default_value = "paused by hand", requires = "pause")]
+    reason: String,
+    /// Lets a server follow paused syncs again, and those that failed
+    #[arg(long, conflicts_with_all = ["restart", "follow", "forget", "pause"], requires = "names")]
+    resume: bool,
 }
 
 /// Reads a duration as project files have it.
@@ -56,7 +67,8 @@ async fn until_asked(
     progress: &Progress,
 ) -> Result<Synced> {
     let (send, stop) = watch::channel(false);
-    let mut following = pin!(follow(workspace, names, every, stop, progress));
+    let unheard = |_: &str, _: &Beat| ();
+    let mut following = pin!(follow(workspace, names, every, stop, progress, &unheard));
     tokio::select! {
         synced = &mut following => synced,
         () = asked_to_end() => {
@@ -89,6 +101,11 @@ impl Runs for Sync {
     const ABOUT: &'static str = "Lands new rows of the connections in the lake";
 
     async fn run(self, app: App) -> Result<Exit> {
+        if self.pause || self.resume {
+            // It is said beside a server that keeps the project.
+            let workspace = app.open(Access::Read).await?;
+            return self.pause_or_resume(&app, &workspace);
+        }
         let workspace = app.open(Access::Write).await?;
         if self.forget {
             return self.forget(&app, &workspace).await;
@@ -115,6 +132,26 @@ impl Runs for Sync {
 }
 
 impl Sync {
+    /// Has a server leave syncs alone, or take them up again.
+    fn pause_or_resume(&self, app: &App, workspace: &Workspace) -> Result<Exit> {
+        for name in &self.names {
+            let (what, detail) = if self.pause {
+                followed::pause(workspace, name, &self.reason, COMMAND_LINE)?;
+                ("sync.pause", json!({"reason": self.reason}))
+            } else {
+                followed::resume(workspace, name, COMMAND_LINE)?;
+                ("sync.resume", json!({}))
+            };
+            let now = workspace.machine.now();
+            workspace.store.audit(now, COMMAND_LINE, what, name, &detail)?;
+            app.output.message(&match self.pause {
+                true => format!("sync \"{name}\" is not followed: {}", self.reason),
+                false => format!("sync \"{name}\" is followed again while a server runs"),
+            });
+        }
+        Ok(Exit::Done)
+    }
+
     /// Removes what removed syncs have left behind, or says what would be.
     async fn forget(&self, app: &App, workspace: &Workspace) -> Result<Exit> {
         let left = |name: &String| forget::left(workspace, name, self.at.as_deref());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use flywheel_base::{Clock, FixedClock, Result, SystemClock};
-use flywheel_decision::lift::split_broken;
+use flywheel_decision::lift::{ALL, split_broken};
 use flywheel_decision::table::LiftRow;
 use flywheel_runtime::replay::{Days, replay};
 use flywheel_runtime::turn::{TurnReport, turn};
@@ -96,12 +96,8 @@ pub(crate) fn line(report: &TurnReport) -> String {
         text.push_str(&format!("  quarantined {}", report.rows_rejected));
     }
     for row in report.lift.iter().filter(|row| row.lift.is_some()) {
-        text.push_str(&format!(
-            "  {} {} {}",
-            row.policy,
-            points(row.lift),
-            interval(row.lower, row.upper)
-        ));
+        let name = if row.policy == ALL { "all policies" } else { row.policy.as_str() };
+        text.push_str(&format!("  {name} {} {}", points(row.lift), interval(row.lower, row.upper)));
         if broken(row) {
             text.push_str(" (SPLIT BROKEN, not to be believed)");
         }

@@ -110,6 +110,34 @@ pub struct PolicyReport {
     pub paused: Option<String>,
     /// What it changed, as known at each turn, oldest first.
     pub lifts: Vec<LiftPoint>,
+    /// How the variants of an experiment stand beside the control; empty for other policies.
+    #[serde(default)]
+    pub compared: Vec<Compared>,
+}
+
+/// How a variant of an experiment stands beside the control by one metric; `system.experiments`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The metric.
+    pub metric: String,
+    /// Whether it is a share, so that it is shown in per cent.
+    pub share: bool,
+    /// The variant.
+    pub variant: String,
+    /// The variant it is compared with.
+    pub control: String,
+    /// The metric of the variant.
+    pub rate: Option<f64>,
+    /// That of the control.
+    pub control_rate: Option<f64>,
+    /// The difference.
+    pub difference: Option<f64>,
+    /// Lower end of its interval.
+    pub lower: Option<f64>,
+    /// Upper end of its interval.
+    pub upper: Option<f64>,
+    /// What is known of it, such as `better`.
+    pub standing: String,
 }
 
 /// What a policy changed so far, as known at one turn; `system.lift`.

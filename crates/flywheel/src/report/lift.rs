@@ -1,9 +1,9 @@
 //! What each policy changed: a chart of the lift with its interval, and the sentence that it allows.
 
 use super::axis::{self, Frame};
-use super::data::{LiftPoint, PolicyReport, ReportData};
+use super::data::{Compared, LiftPoint, PolicyReport, ReportData};
 use super::markup::{
-    both, details, escape, named, or_dash, percent, points, section, sideways, table, whole,
+    both, details, escape, named, number, or_dash, percent, points, section, sideways, table, whole,
 };
 
 const FRAME: Frame =
@@ -120,7 +120,7 @@ fn card(policy: &PolicyReport, truth: Option<f64>) -> String {
         )
     });
     format!(
-        "<article class=\"card\"><header><h3>{}</h3><span class=\"badge {}\">{}</span></header><p class=\"note\">{}</p><p>{}</p>{paused}{}<div class=\"legend\"><span><i class=\"key line\"></i>{}</span><span><i class=\"key band\"></i>{}</span>{key}</div>{}</article>",
+        "<article class=\"card\"><header><h3>{}</h3><span class=\"badge {}\">{}</span></header><p class=\"note\">{}</p><p>{}</p>{paused}{}<div class=\"legend\"><span><i class=\"key line\"></i>{}</span><span><i class=\"key band\"></i>{}</span>{key}</div>{}{}</article>",
         escape(&policy.policy),
         badge.0,
         badge.1,
@@ -129,8 +129,66 @@ fn card(policy: &PolicyReport, truth: Option<f64>) -> String {
         chart(policy, truth),
         both("measured lift", "测得提升"),
         both(&format!("95 % interval; {holdout} held out"), &format!("95% 区间；留出 {holdout}")),
+        compared(policy),
         details(("Every turn as a table", "逐轮数据表"), &turns(policy)),
     )
+}
+
+/// How the variants of an experiment stand, if the policy is one.
+fn compared(policy: &PolicyReport) -> String {
+    if policy.compared.is_empty() {
+        return String::new();
+    }
+    let row = |one: &Compared| {
+        let figure = |value: Option<f64>| match one.share {
+            true => or_dash(value, percent),
+            false => or_dash(value, |value| number(value, 2)),
+        };
+        let difference = |value: Option<f64>| match one.share {
+            true => or_dash(value, points),
+            false => or_dash(value, |value| number(value, 2)),
+        };
+        vec![
+            escape(&one.metric),
+            format!("{} / {}", escape(&one.variant), escape(&one.control)),
+            figure(one.rate),
+            figure(one.control_rate),
+            difference(one.difference),
+            match one.lower.or(one.upper) {
+                Some(_) => format!("{} … {}", difference(one.lower), difference(one.upper)),
+                None => "–".to_owned(),
+            },
+            standing(&one.standing),
+        ]
+    };
+    let rows: Vec<Vec<String>> = policy.compared.iter().map(row).collect();
+    let headings = [
+        ("measured", "测量项", false),
+        ("variant / control", "变体 / 对照", false),
+        ("variant", "变体", true),
+        ("control", "对照", true),
+        ("difference", "差异", true),
+        ("interval", "区间", true),
+        ("standing", "结论", false),
+    ];
+    let shown = table(("Variants beside the control", "变体与对照"), &headings, &rows);
+    details(("Variants of the experiment", "实验的各变体"), &shown)
+}
+
+/// What is known of a comparison, in both languages; unknown ones as they are.
+fn standing(standing: &str) -> String {
+    let zh = match standing {
+        "open" => "尚不明确",
+        "better" => "更好",
+        "worse" => "更差",
+        "safe" => "安全",
+        "breached" => "越界",
+        "balanced" => "一致",
+        "biased" => "此前已有差异",
+        "split-broken" => "分组异常",
+        _ => return escape(standing),
+    };
+    both(standing, zh)
 }
 
 fn chart(policy: &PolicyReport, truth: Option<f64>) -> String {

@@ -38,6 +38,20 @@ pub(crate) fn sample() -> ReportData {
         window_days: 7,
         paused: None,
         lifts: (1..=30).map(|turn| lift(turn, at, wide)).collect(),
+        compared: ["outcome", "order-value"]
+            .map(|metric| Compared {
+                metric: metric.into(),
+                share: metric == "outcome",
+                variant: "bold".into(),
+                control: "plain".into(),
+                rate: Some(at),
+                control_rate: Some(0.0),
+                difference: Some(at),
+                lower: Some(at - wide),
+                upper: None,
+                standing: "better".into(),
+            })
+            .to_vec(),
     };
     let turn = |turn: u64| Turn {
         turn,

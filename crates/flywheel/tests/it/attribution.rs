@@ -48,6 +48,21 @@ fn shares(house: &House, order: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_waits_for_a_person_has_touched_nobody() {
+    let house = shop();
+    let news = house.read("policies/news.yaml");
+    house.write("policies/news.yaml", format!("{news}approve: {{by: anyone}}\n"));
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let treated = house.sql(
+        "select unit_id from system.decisions where policy = 'offer' and arm = 'treatment' order by unit_id",
+    );
+    let order = format!("o1,{},2024-05-02 12:00:00,10\n", treated[0]);
+    house.write("data/orders-2024-05-02.csv", format!("{HEAD}{order}"));
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    assert_eq!(shares(&house, "o1"), ["offer,2024-05-01,1.0,1.0,1.0,1.0,1.0"]);
+}
+
+#[test]
 fn each_order_is_credited_once_to_the_actions_before_it_late_and_doubled_ones_too() {
     let house = shop();
     house.ok(&["turn", "--replay", "2024-05-01"]);

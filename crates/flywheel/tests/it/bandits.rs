@@ -515,7 +515,7 @@ fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
     house.write(&format!("data/orders-{}.csv", day(1)), orders);
     house.ok(&["turn", "--replay", &day(1)]);
     let rows = house.sql(
-        "select metric, variant, control, standing, split_p > 0.001, lower > 0, variance_saved is not null from system.experiments where turn = 2 and metric <> 'value' order by metric",
+        "select metric, variant, control, standing, split_p > 0.001, lower > 0, variance_saved is not null from system.experiments where turn = 2 and metric <> 'value' and kind <> 'before' order by metric",
     );
     assert_eq!(
         rows,
@@ -555,6 +555,123 @@ fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
         standing.as_array().unwrap().iter().all(|row| row["units"].is_null() || row["units"] == 0),
         "{standing}"
     );
+}
+
+/// An experiment with a ratio and a quantile of orders, and what else it says.
+fn measured(more: &str) -> String {
+    let orders = "select order_id as event_id, customer_id as unit_id, at";
+    let from = "from {{ source('raw', 'orders') }}";
+    format!(
+        "every: 2d\nchoose:\n  experiment:\n    variants: [{{name: plain}}, {{name: bold}}]\n{more}    metrics:\n      - name: order-value\n        measure:\n          ratio:\n            numerator: {orders}, revenue as value {from}\n            denominator: {orders} {from}\n      - name: order-median\n        measure:\n          quantile:\n            events: {orders}, revenue as value {from}\n            share: 50%\n"
+    )
+}
+
+#[test]
+fn declared_metrics_are_compared_and_who_got_two_variants_is_told_and_left_out() {
+    let house = shop(600, &[], &measured(""));
+    house.ok(&["turn", "--replay", &day(0)]);
+    let mut rng = Rng::new(12);
+    let (mut orders, mut later) = (String::from(ORDERS_HEAD), String::from(ORDERS_HEAD));
+    let assigned = "select unit_id, action from system.decisions where arm = 'treatment'";
+    for (number, line) in house.sql(&format!("{assigned} order by unit_id")).iter().enumerate() {
+        let (unit, variant) = line.split_once(',').unwrap();
+        let (buys, worth) = if variant == "bold" { (0.9, 20.0) } else { (0.6, 10.0) };
+        if rng.chance(buys) {
+            for part in 0..2 {
+                let revenue = worth + 5.0 * rng.uniform();
+                orders.push_str(&format!(
+                    "o{number}-{part},{unit},{} 1{part}:00:00,{revenue:.2}\n",
+                    day(1)
+                ));
+            }
+            later.push_str(&format!("l{number},{unit},{} 10:00:00,5\n", day(2)));
+        }
+    }
+    house.write(&format!("data/orders-{}.csv", day(1)), orders);
+    house.ok(&["turn", "--replay", &day(1)]);
+    let rows = house.sql(
+        "select metric, kind, standing, rate > 20, control_rate < 15 from system.experiments where turn = 2 and kind in ('ratio', 'quantile') order by metric",
+    );
+    assert_eq!(
+        rows,
+        ["order-median,quantile,better,true,true", "order-value,ratio,better,true,true"]
+    );
+    let before = "select distinct standing, several from system.experiments where turn = 2 and kind = 'before'";
+    assert_eq!(house.sql(before), ["open,0"], "nobody ordered before the first decision");
+
+    // Other shares: one unit in four goes over to the other variant, the others keep theirs. Turns are at the ends of days.
+    house.write(&format!("data/orders-{}.csv", day(2)), later);
+    let file = house.read("policies/offer.yaml");
+    let shifted = file.replace("{name: bold}", "{name: bold, weight: 3}");
+    house.write("policies/offer.yaml", &shifted);
+    house.ok(&["turn", "--replay", &day(2)]);
+    house.ok(&["turn", "--replay", &day(3)]);
+    let left = "select several > 90, units + control_units < 450, units + control_units + several > 500, split_p > 0.001 from system.experiments where turn = 4 and metric = 'outcome'";
+    assert_eq!(house.sql(left), ["true,true,true,true"]);
+    // What is left had the same variant before, whose effect is none of the time before the experiment.
+    let unbiased =
+        "select standing from system.experiments where turn = 4 and metric = 'outcome-before'";
+    assert_eq!(house.sql(unbiased), ["open"]);
+    let warned = "select status from system.tasks where kind = 'experiment' order by started_at desc limit 1";
+    assert_eq!(house.sql(warned), ["warned"]);
+    let kept = shifted.replace("    metrics:", "    multiple_exposure: keep\n    metrics:");
+    house.write("policies/offer.yaml", kept);
+    let shown = house.ok(&["experiment", "show", "offer", "--output", "json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let of = |metric: &str| {
+        let mut rows = shown.as_array().unwrap().iter();
+        rows.find(|row| row["metric"] == metric).unwrap().clone()
+    };
+    let outcome = of("outcome");
+    let all = outcome["units"].as_i64().unwrap() + outcome["control_units"].as_i64().unwrap();
+    assert!(all > 500 && outcome["several"].as_i64().unwrap() > 90, "{outcome}");
+    assert_eq!(of("outcome-before")["standing"], "open", "{shown}");
+
+    // Another salt is another draw: whoever had another variant before it is left out by nothing.
+    house.write(
+        "policies/offer.yaml",
+        shifted.replace("    metrics:", "    salt: two\n    metrics:"),
+    );
+    house.ok(&["turn", "--replay", &day(4)]);
+    house.ok(&["turn", "--replay", &day(5)]);
+    let anew = "select several, units + control_units > 500 from system.experiments where turn = 6 and metric = 'outcome'";
+    assert_eq!(house.sql(anew), ["0,true"]);
+}
+
+#[test]
+fn units_of_one_person_are_measured_as_one() {
+    // Every tenth customer is the one before, too.
+    let person = "    identities: \"select customer_id as unit_id, substr(customer_id, 1, 4) || '0' as person from {{ source('raw', 'customers') }} where customer_id like '%1'\"\n";
+    let house = shop(600, &[], &measured(person));
+    house.ok(&["turn", "--replay", &day(0)]);
+    house.write(&format!("data/orders-{}.csv", day(1)), ORDERS_HEAD);
+    house.ok(&["turn", "--replay", &day(1)]);
+    let persons = house.cell("select count(distinct case when unit_id like '%1' then substr(unit_id, 1, 4) || '0' else unit_id end) from system.decisions where arm = 'treatment'");
+    let rows = format!(
+        "select several > 5 and several < 55, several + units + control_units = {persons} from system.experiments where turn = 2 and metric = 'outcome'"
+    );
+    assert_eq!(house.sql(&rows), ["true,true"]);
+}
+
+#[test]
+fn metrics_that_cannot_be_are_refused_with_their_place() {
+    let check = |from: &str, to: &str| {
+        let house = shop(4, &[], &measured(""));
+        let file = house.read("policies/offer.yaml");
+        assert!(file.contains(from), "{file}");
+        house.write("policies/offer.yaml", file.replace(from, to));
+        house.fails(2, &["check"])
+    };
+    for (from, to, said) in [
+        ("name: order-median", "name: order-value", "the name of another metric"),
+        ("name: order-median", "name: outcome", "cannot be called \"outcome\""),
+        ("share: 50%", "share: 100%", "asks for no quantile"),
+        ("          quantile:", "          median:", "median"),
+    ] {
+        let text = check(from, to);
+        assert!(text.contains(said) && text.contains("policies/offer.yaml:"), "{text}");
+    }
+    shop(4, &[], &measured("")).ok(&["check"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

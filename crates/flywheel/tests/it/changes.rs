@@ -17,13 +17,13 @@ use crate::servers::{maria, postgres};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A project that follows two tables of a database of its own.
-struct Shop {
-    house: House,
+pub(crate) struct Shop {
+    pub(crate) house: House,
     database: String,
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let shop = Self { house: House::new(), database: postgres().database() };
         shop.run(
             "create table customers (id bigint primary key, name text, note text);
@@ -48,7 +48,7 @@ impl Shop {
         shop
     }
 
-    fn run(&self, sql: &str) -> String {
+    pub(crate) fn run(&self, sql: &str) -> String {
         postgres().psql(&self.database, sql)
     }
 
@@ -58,7 +58,7 @@ impl Shop {
     }
 
     /// The first thing in which the lake is not what the database is.
-    fn difference(&self) -> Option<String> {
+    pub(crate) fn difference(&self) -> Option<String> {
         let text = "coalesce(name, '-') || '/' || coalesce(note, '-')";
         let pairs = [
             (
@@ -90,7 +90,7 @@ impl Shop {
 
 /// Changes of every kind, one transaction for each round; the new notes are too long to be in every
 /// entry of the log.
-fn round(n: u32) -> String {
+pub(crate) fn round(n: u32) -> String {
     format!(
         "begin;
          insert into customers select {n}000 + s, 'new ' || s, string_agg(md5(s || '/' || g), '')

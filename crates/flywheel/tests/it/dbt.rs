@@ -49,7 +49,7 @@ fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
     };
     assert_eq!(
         (of("model.", "success"), of("seed.", "success"), of("snapshot.", "success")),
-        (13, 6, 1)
+        (14, 6, 1)
     );
     assert_eq!((of("unit_test.", "pass"), of("test.", "fail")), (5, 0));
     let manifest: serde_json::Value =
@@ -118,4 +118,52 @@ fn freshness_of_a_source_is_a_command_with_an_exit_code() {
         house.read("models/staging/__sources.yml").replace("count: 36500", "count: 1"),
     );
     house.fails(1, &with_seeds(&["source", "freshness", "--select", "source:till.raw_orders"]));
+}
+
+#[test]
+fn a_project_asks_the_database_and_keeps_a_record_of_its_runs() {
+    let house = House::new();
+    std::fs::remove_file(house.path("flywheel.yaml")).unwrap();
+    house.write(
+        "dbt_project.yml",
+        "name: kiosk
+on-run-start: \"create table if not exists audit.runs (model varchar, n bigint)\"
+on-run-end: \"{% for res in results if res.status == 'error' %}insert into audit.runs values ('failed {{ res.node.name }}', 0); {% endfor %}\"
+models:
+  +materialized: table
+  +post-hook: \"insert into audit.runs select '{{ this.identifier }}', count(*) from {{ this }}\"
+",
+    );
+    house.write("seeds/sales.csv", "day,kind,n\n1,tea,2\n1,pie,3\n2,tea,5\n");
+    house.write("models/days.sql", "select day, sum(n) as n from {{ ref('sales') }} group by day");
+    house.write(
+        "models/wide.sql",
+        "{%- set kinds = dbt_utils.get_column_values(ref('sales'), 'kind', order_by='kind') %}
+select day, {{ dbt_utils.pivot('kind', kinds, then_value='n') }} from {{ ref('sales') }} group by day",
+    );
+    house.write(
+        "models/latest.sql",
+        "{%- call statement('last', fetch_result=True) -%}select max(day) from {{ ref('days') }}{%- endcall -%}
+select {{ dbt_utils.star(ref('days')) }} from {{ ref('days') }}
+{%- if execute %} where day = {{ load_result('last')['data'][0][0] }}{% endif %}",
+    );
+    house.ok(&["build"]);
+    assert_eq!(house.sql("select day, pie, tea from main.wide order by day"), ["1,3,2", "2,0,5"]);
+    assert_eq!(house.cell("select n from main.latest"), "5");
+    let runs = "select model, n from audit.runs order by 1, 2";
+    assert_eq!(house.sql(runs), ["days,2", "latest,1", "wide,2"]);
+    house.ok(&["build"]);
+    assert_eq!(house.sql(runs).len(), 3, "nothing was built again");
+
+    house.write("seeds/sales.csv", "day,kind,n\n1,tea,2\n1,pie,3\n2,tea,5\n3,gum,1\n");
+    house.write(
+        "models/bad.sql",
+        "{{ config(post_hook='delete from audit.nothing') }} select 1 as x",
+    );
+    let complaint = house.fails(1, &["build"]);
+    assert!(complaint.contains("audit.nothing"), "{complaint}");
+    assert_eq!(house.cell("select gum from main.wide where day = 3"), "1");
+    assert_eq!(house.cell("select day from main.latest"), "3");
+    assert_eq!(house.cell("select count(*) from audit.runs where model = 'failed bad'"), "1");
+    house.fails(2, &["sql", "select * from main.bad"]);
 }

@@ -96,6 +96,70 @@ fn policies_share_contacts_and_a_holdout_and_who_is_left_out_is_logged() {
 }
 
 #[test]
+fn a_budget_and_a_stock_hold_and_what_they_leave_out_is_logged() {
+    let limits = "holdout: 20%\nevery: 1d\nbudget: {amount: 50, cost: 1, pacing: asap}\nstock: select 'discount-10' as candidate, 30 as available\n";
+    let house = shop(FILE, limits);
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-02"]);
+    let given = "select turn, count(*), sum(cost) from system.decisions where arm = 'treatment' group by turn order by turn";
+    assert_eq!(house.sql(given), ["1,50,50.0", "2,50,50.0"]);
+    let discounts = "select count(*) from system.decisions where action = 'discount-10'";
+    assert_eq!(house.cell(discounts), "30");
+    // Once it is used up, the other one is chosen for sure; both are logged with the probability that they had.
+    let chances = "select distinct action, propensity, candidates from system.decisions where arm = 'treatment' order by 1, 2";
+    assert_eq!(house.sql(chances), ["discount-10,0.4,2", "reminder,0.4,2", "reminder,0.8,1"]);
+    let left = "select s.turn, s.reason, s.units + d.n from system.suppressed s join (select turn, count(*) as n from system.decisions group by turn) d on d.turn = s.turn order by s.turn";
+    assert_eq!(house.sql(left), ["1,budget,400", "2,budget,400"]);
+    let delivered = "select count(*) from system.actions where status = 'delivered'";
+    assert_eq!(house.cell(delivered), "100");
+    house.ok(&["policy", "verify", "offer"]);
+    let file = house.read("policies/offer.yaml");
+    for (from, to, said) in [
+        ("cost: 1", "cost: -1", "budget: cost is no cost"),
+        ("pacing: asap", "per: campaign", "cannot be paced evenly"),
+        ("pacing: asap", "until: 2024-06-01", "until is of a campaign alone"),
+        ("pacing: asap", "zone: Nowhere", "there is no time zone \"Nowhere\""),
+        (
+            "choose: {candidates: [",
+            "choose: {experiment: {variants: [",
+            "an experiment cannot offer another variant",
+        ),
+    ] {
+        let wrong = file.replace(from, to).replace(
+            "variants: [{name: discount-10}, {name: reminder}]}",
+            "variants: [{name: discount-10}, {name: reminder}]}}",
+        );
+        house.write("policies/offer.yaml", wrong);
+        let text = house.fails(2, &["check"]);
+        assert!(text.contains(said) && text.contains("policies/offer.yaml:"), "{text}");
+    }
+}
+
+#[test]
+fn all_policies_together_are_measured_against_whom_none_treats() {
+    let house = shop(FILE, "holdout: 10%\nevery: 1d\n");
+    let second = house.read("policies/offer.yaml").replace("policy: offer", "policy: second");
+    house.write("policies/second.yaml", second);
+    let file = house.read("flywheel.yaml");
+    house.write("flywheel.yaml", format!("{file}holdout: {{share: 30%, salt: all}}\n"));
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let treated = "select distinct unit_id from system.decisions where arm = 'treatment'";
+    let mut orders = String::from("order_id,customer_id,at,revenue\n");
+    for unit in house.sql(&format!("{treated} order by unit_id")) {
+        orders.push_str(&format!("o{unit},{unit},2024-05-02 10:00:00,10\n"));
+    }
+    house.write("data/orders-2024-05-02.csv", orders);
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-05"]);
+    // One window of each unit is over; both policies count the same orders, and each order once.
+    let all = "select measured, treated_units + holdout_units, holdout_units > 80, lift > 0.8, lower > 0.5, split_p > 0.001 from system.lift where policy = '*' order by turn desc limit 1";
+    assert_eq!(house.sql(all), ["400,400,true,true,true,true"]);
+    assert!(house.ok(&["status"]).contains("all policies together"));
+    let status: Value = serde_json::from_str(&house.ok(&["status", "--output", "json"])).unwrap();
+    assert_eq!(status["together"].as_array().unwrap().len(), 5, "{}", status["together"]);
+    house.write("flywheel.yaml", file);
+    assert!(!house.ok(&["status"]).contains("all policies together"));
+}
+
+#[test]
 fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() {
     let house = shop(FILE, "holdout: 50%\nevery: 30d\n");
     house.ok(&["turn", "--replay", "2024-05-01"]);

@@ -273,3 +273,281 @@ fn a_sync_without_a_log_is_read_from_its_start_if_it_is_named() {
     assert_eq!(house.cell(read), "4");
     assert_eq!(house.cell("select count(*) from raw.events"), "2", "merged by the key");
 }
+
+#[test]
+fn rows_with_a_column_that_nobody_knows_wait_until_it_is_declared() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    let sync = |more: &str| {
+        format!(
+            "sync: shop\nconnection: files\nstreams:\n  - stream: people\n    options: {{path: '*.csv'}}\n    read: incremental\n    write: append\n    new_columns: quarantine\n{more}"
+        )
+    };
+    house.write("syncs/shop.yaml", sync(""));
+    house.write("data/1.csv", "id,name\n1,Ann\n2,Ben\n");
+    house.ok(&["sync"]);
+    // The first read makes the table; from then on it has the columns that it has.
+    house.write("data/2.csv", "id,name,points\n3,Cem,\n4,Dan,7\n");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select id from raw.people order by id"), ["1", "2", "3"]);
+    let aside = house.sql("select \"column\", code, line, status from system.quarantine");
+    assert_eq!(aside, ["points,new-column,3,open"]);
+    let raw = house.cell("select raw from system.quarantine");
+    assert!(raw.contains("Dan") && raw.contains('7'), "{raw}");
+    let points = "select count(*) from information_schema.columns where table_name = 'people' and column_name = 'points'";
+    assert_eq!(house.cell(points), "0");
+    let id = house.cell("select quarantine_id from system.quarantine");
+    let complaint = house.fails(3, &["quarantine", "edit", &id, "--set", "points=1"]);
+    assert!(complaint.contains("declare it"), "{complaint}");
+
+    house.write("syncs/shop.yaml", sync("    columns: [{name: points, type: int64}]\n"));
+    house.ok(&["quarantine", "replay"]);
+    let rows = house.sql("select id, points from raw.people order by id");
+    assert_eq!(rows, ["1,", "2,", "3,", "4,7"]);
+    assert_eq!(house.cell("select status from system.quarantine"), "replayed");
+
+    // Other destinations do not do that.
+    house.write("connections/out.yaml", "connection: out\ntype: sqlite\noptions: {path: out.db}\n");
+    let elsewhere =
+        sync("    target: {table: people}\n").replace("streams:", "destination: out\nstreams:");
+    house.write("syncs/shop.yaml", elsewhere);
+    let complaint = house.fails(2, &["check"]);
+    assert!(complaint.contains("sets rows with new columns aside"), "{complaint}");
+}
+
+/// A project with one stream of a CSV file, or of JSON lines.
+fn one_stream(connector: &str, file: &str, rest: &str, content: &str) -> House {
+    let house = House::new();
+    house.write(
+        "connections/files.yaml",
+        format!("connection: files\ntype: {connector}\noptions: {{folder: data}}\n"),
+    );
+    house.write(
+        "syncs/shop.yaml",
+        format!(
+            "sync: shop\nconnection: files\nstreams:\n  - {{stream: orders, options: {{path: {file}}}, {rest}}}\n"
+        ),
+    );
+    house.write(&format!("data/{file}"), content);
+    house.ok(&["sync"]);
+    house
+}
+
+const APPENDED: &str = "read: incremental, write: append, columns: [{name: id, type: int64}, {name: amount, type: 'decimal(12,2)'}, {name: day, type: date}]";
+const ORDERS: &str = "id,amount,note,day\n1,2.50,a,2024-05-01\n2,many,\"b, c\",2024-05-02\n3,few,d,2024-05-03\n4,1,e,never\n";
+
+fn id_of_line(house: &House, line: usize) -> String {
+    house.cell(&format!("select quarantine_id from system.quarantine where line = {line}"))
+}
+
+#[test]
+fn rows_are_mended_by_hand_tried_before_and_kept_as_they_were_read() {
+    let house = one_stream("csv", "orders.csv", APPENDED, ORDERS);
+    let [second, third] = [3, 4].map(|line| id_of_line(&house, line));
+    assert!(house.ok(&["quarantine", "list"]).contains(&second), "the list names the rows");
+    let tried = house.run(&["quarantine", "edit", &second, "--try", "--output", "json"]);
+    let tried: serde_json::Value = serde_json::from_slice(&tried.stdout).unwrap();
+    assert_eq!(
+        (&tried[0]["fits"], &tried[0]["column"]),
+        (&false.into(), &"amount".into()),
+        "{tried}"
+    );
+    let tried = house.ok(&[
+        "quarantine",
+        "edit",
+        &second,
+        "--try",
+        "--set",
+        "amount=12.5",
+        "--output",
+        "json",
+    ]);
+    let tried: serde_json::Value = serde_json::from_str(&tried).unwrap();
+    let lands =
+        serde_json::json!({"id": "2", "amount": "12.50", "note": "b, c", "day": "2024-05-02"});
+    assert_eq!((&tried[0]["fits"], &tried[0]["lands"]), (&true.into(), &lands), "{tried}");
+    assert_eq!(house.cell("select count(*) from raw.orders"), "1", "trying writes nothing");
+    assert_eq!(house.cell("select count(*) from system.quarantine where status = 'open'"), "3");
+
+    house.ok(&["quarantine", "edit", &second, &third, "--set", "amount=12.5", "--unset", "day"]);
+    assert_eq!(
+        house.sql("select id, amount, note, day from raw.orders order by id"),
+        ["1,2.50,a,2024-05-01", "2,12.50,\"b, c\",", "3,12.50,d,"]
+    );
+    let kept = "select status, raw, edited, ended_by from system.quarantine where line = 4";
+    assert_eq!(
+        house.sql(kept),
+        [r#"replayed,"3,few,d,2024-05-03","{""amount"":""12.5"",""day"":null}",command line"#]
+    );
+    let audit = house.cell("select count(*) from system.audit where what = 'quarantine edit'");
+    assert_eq!(audit, "1");
+    let complaint = house.fails(1, &["quarantine", "edit", &second, "--set", "amount=1"]);
+    assert!(complaint.contains("already"), "{complaint}");
+
+    let last = id_of_line(&house, 5);
+    let complaint = house.fails(2, &["quarantine", "edit", &last, "--set", "dya=2024-05-04"]);
+    assert!(complaint.contains("no column \"dya\"") && complaint.contains("day"), "{complaint}");
+    house.fails(2, &["quarantine", "edit", &last, "--set", "day"]);
+    house.fails(2, &["quarantine", "edit", "x' or 'a'='a", "--set", "day=2024-05-04"]);
+    let complaint = house.fails(1, &["quarantine", "edit", &last, "--set", "day=soon"]);
+    assert!(complaint.contains("1 still do not fit"), "{complaint}");
+    house.fails(2, &["quarantine", "dismiss", &last, "--reason", " "]);
+    house.ok(&["quarantine", "dismiss", &last, "--reason", "a test order"]);
+    let ended = "select status, ended_by, ended_why, edited from system.quarantine where line = 5";
+    assert_eq!(house.sql(ended), ["discarded,command line,a test order,"]);
+    let balance = "select sum(rows_in), sum(rows_out), sum(rows_rejected) from system.tasks where kind in ('quarantine', 'discard')";
+    assert_eq!(house.sql(balance), ["4,2,2"], "each row that went in is told where it stays");
+
+    house.ok(&["sync"]);
+    assert_eq!(house.cell("select count(*) from raw.orders"), "3");
+    assert_eq!(house.cell("select count(*) from system.quarantine"), "3", "none comes back");
+}
+
+#[test]
+fn what_a_mask_hid_before_it_was_stored_lands_hidden() {
+    let columns = "read: incremental, write: merge, key: [id], columns: [{name: id, type: int64}, {name: email, mask: partial(3)}, {name: amount, type: int64}]";
+    let people = "{\"id\":1,\"email\":\"ann@x.example\",\"amount\":\"many\"}\n{\"id\":2,\"email\":\"bob@x.example\",\"amount\":\"few\"}\n";
+    let house = one_stream("jsonl", "people.jsonl", columns, people);
+    let [first, second] = [1, 2].map(|line| id_of_line(&house, line));
+    let raw =
+        house.ok(&["sql", "select raw from system.quarantine where line = 1", "--output", "json"]);
+    let raw: serde_json::Value = serde_json::from_str(&raw).unwrap();
+    let raw: serde_json::Value = serde_json::from_str(raw[0]["raw"].as_str().unwrap()).unwrap();
+    let masked = raw["email"].as_str().unwrap().to_owned();
+    assert!(!masked.contains("ann@"), "{masked}");
+    house.ok(&["quarantine", "edit", &first, "--set", "amount=5"]);
+    assert_eq!(house.cell("select email from raw.orders where id = 1"), masked);
+    house.ok(&[
+        "quarantine",
+        "edit",
+        &second,
+        "--set",
+        "amount=6",
+        "--set",
+        "email=bert@x.example",
+    ]);
+    let landed = house.cell("select email from raw.orders where id = 2");
+    assert!(!landed.contains("bert@") && landed != masked, "{landed}");
+    let all = house.ok(&["sql", "select * from system.quarantine", "--output", "json"]);
+    assert!(!all.contains("bert@"), "what was given is kept nowhere unmasked: {all}");
+
+    // What was kept before there was a mask does not land unmasked.
+    let plain = columns.replace(", mask: partial(3)", ", type: text");
+    let house = one_stream("jsonl", "people.jsonl", &plain, people);
+    let first = id_of_line(&house, 1);
+    let sync = house.read("syncs/shop.yaml").replace(", type: text", ", mask: partial(3)");
+    house.write("syncs/shop.yaml", sync);
+    let said = house.run(&["quarantine", "edit", &first, "--try", "--set", "amount=5"]);
+    let said = crate::house::text(&said.stdout);
+    assert!(said.contains("a mask hides its value"), "{said}");
+
+    let csv = "read: incremental, write: append, columns: [{name: id, type: int64}, {name: email, mask: partial(3)}, {name: amount, type: int64}]";
+    let house = one_stream(
+        "csv",
+        "people.csv",
+        csv,
+        "id,email,amount\n1,ann@x.example,many\n2,bob@x.example,2\n",
+    );
+    let hidden = id_of_line(&house, 2);
+    let said = house.run(&["quarantine", "edit", &hidden, "--try", "--set", "amount=5"]);
+    let said = crate::house::text(&said.stdout);
+    assert!(said.contains("a mask hides its value"), "{said}");
+    house.ok(&[
+        "quarantine",
+        "edit",
+        &hidden,
+        "--set",
+        "id=1",
+        "--set",
+        "amount=5",
+        "--set",
+        "email=ann@x.example",
+    ]);
+    let landed = house.sql("select id, amount, email like 'ann@%' from raw.orders order by id");
+    assert_eq!(landed, ["1,5,false", "2,2,false"]);
+}
+
+#[test]
+fn a_row_without_a_key_is_given_one_by_hand() {
+    let house = events("{\"id\":1,\"n\":1}\n{\"id\":null,\"n\":2}\n");
+    house.ok(&["sync"]);
+    let id = house.cell("select quarantine_id from system.quarantine");
+    let said = house.run(&["quarantine", "edit", &id, "--try"]);
+    assert!(crate::house::text(&said.stdout).contains("no value in a column of the key"));
+    house.ok(&["quarantine", "edit", &id, "--set", "id=2"]);
+    assert_eq!(house.sql("select id, n from raw.events order by id"), ["1,1", "2,2"]);
+}
+
+#[test]
+fn a_row_that_the_next_read_would_remove_is_not_mended_by_hand() {
+    let columns = "read: full, write: replace, columns: [{name: id, type: int64}]";
+    let house = one_stream("csv", "ids.csv", columns, "id\n1\nx\n");
+    let id = id_of_line(&house, 3);
+    let complaint = house.fails(3, &["quarantine", "edit", &id, "--set", "id=2"]);
+    assert!(complaint.contains("brings the whole table anew"), "{complaint}");
+    assert_eq!(house.sql("select id from raw.orders"), ["1"]);
+    house.ok(&["quarantine", "dismiss", &id, "--reason", "no number"]);
+}
+
+#[test]
+fn a_mended_row_does_not_take_the_place_of_a_newer_row_of_its_key() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n")
+        .write(
+            "syncs/shop.yaml",
+            "sync: shop\nconnection: files\nstreams:\n  - {stream: orders, options: {path: '*.csv'}, read: incremental, write: merge, key: [id], columns: [{name: id, type: int64}, {name: amount, type: int64}]}\n",
+        )
+        .write("data/1.csv", "id,amount\n1,5\n2,many\n3,few\n");
+    house.ok(&["sync"]);
+    // The second order comes again, as it should be; the first one was well before and is not now.
+    house.write("data/2.csv", "id,amount\n2,7\n1,none\n");
+    house.ok(&["sync"]);
+    let id = |raw: &str| {
+        house.cell(&format!("select quarantine_id from system.quarantine where raw like '{raw}'"))
+    };
+    let [first, second, third] = ["1,none%", "2,many%", "3,few%"].map(id);
+    let orders = || house.sql("select id, amount from raw.orders order by id");
+    let said = house.run(&["quarantine", "edit", &second, "--try", "--set", "amount=6"]);
+    let said = crate::house::text(&said.stdout);
+    assert!(said.contains("a newer row of this key is in the table"), "{said}");
+    let complaint = house.fails(1, &["quarantine", "edit", &second, "--set", "amount=6"]);
+    assert!(complaint.contains("1 still do not fit"), "{complaint}");
+    assert_eq!(orders(), ["1,5", "2,7"], "the newer row stays");
+
+    house.ok(&["quarantine", "edit", &first, "--set", "amount=8"]);
+    house.ok(&["quarantine", "edit", &third, "--set", "amount=9"]);
+    assert_eq!(orders(), ["1,8", "2,7", "3,9"], "what is older is replaced, what is new is added");
+    house.ok(&["quarantine", "edit", &second, "--set", "amount=6", "--force"]);
+    assert_eq!(orders(), ["1,8", "2,6", "3,9"]);
+}
+
+#[test]
+fn what_landed_before_it_was_marked_is_known_whatever_is_given_then() {
+    let house = one_stream("csv", "orders.csv", APPENDED, ORDERS);
+    let [second, third] = [3, 4].map(|line| id_of_line(&house, line));
+    house.ok(&["quarantine", "edit", &second, &third, "--set", "amount=12.5", "--unset", "day"]);
+    // As if it had been killed before it marked the rows: its last commit is not whole.
+    let log = house.dir().join(".flywheel/lake/system/quarantine/_delta_log");
+    let commits = std::fs::read_dir(&log).unwrap().filter_map(|e| e.ok()).map(|e| e.path());
+    let newest = commits.filter(|p| p.extension().is_some_and(|e| e == "json")).max().unwrap();
+    std::fs::write(&newest, b"").unwrap();
+
+    house.ok(&["quarantine", "edit", &second, "--set", "amount=99"]);
+    let amounts = "select amount from raw.orders order by id";
+    assert_eq!(house.sql(amounts), ["2.50", "12.50", "12.50"], "nothing landed again");
+    let kept = "select line, status, edited from system.quarantine order by line";
+    let landed = r#"{""amount"":""12.5"",""day"":null}"#;
+    assert_eq!(
+        house.sql(kept),
+        [format!("3,replayed,\"{landed}\""), "4,open,".to_owned(), "5,open,".to_owned()]
+    );
+    house.fails(1, &["quarantine", "replay"]);
+    assert_eq!(house.sql(amounts).len(), 3, "nor by a replay");
+    assert_eq!(
+        house.sql(kept).get(1),
+        Some(&format!("4,replayed,\"{landed}\"")),
+        "each has what landed of it"
+    );
+}

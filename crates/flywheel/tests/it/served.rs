@@ -15,6 +15,9 @@ use crate::house::{House, binary};
 
 const PASSWORD: &str = "correct horse battery";
 
+/// How many changes are waited for at most until something is so.
+const LOOKS_MAX: usize = 200;
+
 /// A server under way; killed with the test.
 pub(crate) struct Process {
     child: Child,
@@ -83,6 +86,19 @@ impl Process {
         let changes = BufReader::new(stream).lines().map(Result::unwrap);
         let ended = changes.filter(|line| line.contains("event: changed")).take(count).count();
         assert_eq!(ended, count);
+    }
+
+    /// Waits until something is so, looking again whenever something has happened.
+    fn until<T>(&self, session: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..LOOKS_MAX {
+            if let Some(found) = look() {
+                return found;
+            }
+            self.wait_for(session, 1);
+        }
+        let last = look();
+        assert!(last.is_some(), "it was not so after {LOOKS_MAX} changes");
+        last.unwrap()
     }
 
     pub(crate) fn kill(mut self) {
@@ -339,10 +355,11 @@ fn the_demo_goes_on_while_it_is_served() {
     let dir = dir.to_string_lossy();
     let server = Process::start_with(&[&arguments[..], &[dir.as_ref()]].concat());
     let session = server.owner();
-    server.wait_for(&session, 3);
-    let (_, _, answer) = ask(&server.address, &session, "GET", "/v1/status", "").unwrap();
+    let answer = server.until(&session, || {
+        let (_, _, answer) = ask(&server.address, &session, "GET", "/v1/status", "").unwrap();
+        (answer["turn"]["turn"].as_i64().unwrap() >= 6).then_some(answer)
+    });
     assert_eq!(answer["simulated"], true);
-    assert!(answer["turn"]["turn"].as_i64().unwrap() >= 6, "{answer}");
     let stages: Vec<&str> = answer["ring"]
         .as_array()
         .unwrap()
@@ -382,4 +399,53 @@ fn the_demo_goes_on_while_it_is_served() {
     let measured = policies["items"].as_array().unwrap().iter();
     let longest = measured.map(|policy| policy["turns"].as_array().map_or(0, Vec::len)).max();
     assert!(longest >= Some(4), "{policies}");
+}
+
+#[test]
+fn simulated_customers_of_a_served_demo_visit_its_website_through_the_api() {
+    let house = House::new();
+    let dir = house.path("demo");
+    let arguments = ["demo", "--days", "4", "--pace", "3s", "--listen", "127.0.0.1:0", "--dir"];
+    let dir = dir.to_string_lossy();
+    let server = Process::start_with(&[&arguments[..], &[dir.as_ref()]].concat());
+    let session = server.owner();
+    let sql = |sql: &str| {
+        let body = json!({ "sql": sql }).to_string();
+        let (status, _, answer) = ask(&server.address, &session, "POST", "/v1/sql", &body).unwrap();
+        assert_eq!(status, 200, "{sql}: {answer}");
+        answer["rows"].as_array().unwrap().clone()
+    };
+    let number = |query: &str| sql(query)[0][0].as_i64().unwrap();
+    // What was shown and what came of it is counted by the turn of the next day.
+    server.until(&session, || {
+        let seen = number("select count(*) from system.exposures where status = 'taken'");
+        (seen > 0).then_some(())
+    });
+    server.until(&session, || {
+        let told = number("select count(*) from system.outcomes where policy = 'website_offer'");
+        (told > 0).then_some(())
+    });
+    let whose = "select distinct policy from system.exposures where status = 'taken'";
+    assert_eq!(sql(whose), [json!(["website_offer"])]);
+    let held_out = "select count(*) from system.exposures e
+                    join system.decisions d on d.decision_id = e.decision_id where d.arm <> 'treatment'";
+    assert_eq!(number(held_out), 0, "who is held out is shown nothing");
+    // Their events are landed, and each says what it is.
+    let sources = "select distinct source from raw.visits";
+    assert_eq!(sql(sources), [json!(["simulated"])]);
+    assert!(number("select count(*) from raw.visits where event = 'view'") > 0);
+    assert_eq!(number("select count(*) from raw.visits where event_id not like 'simulated-%'"), 0);
+    assert!(number("select count(*) from system.events where topic = 'visits'") > 0);
+    // They are a user who may do nothing else, and everybody sees who.
+    let (_, _, users) = ask(&server.address, &session, "GET", "/v1/users", "").unwrap();
+    let users = users["items"].as_array().unwrap();
+    let who = users.iter().find(|user| user["name"] == "simulated-customers").unwrap();
+    assert_eq!((&who["role"], &who["has_password"]), (&json!("agent"), &json!(false)));
+    let (_, _, tokens) = ask(&server.address, &session, "GET", "/v1/tokens", "").unwrap();
+    let token = tokens["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|token| token["owner"] == "simulated-customers" && token["revoked"] == false);
+    assert_eq!(token.unwrap()["scopes"], json!(["ingest", "decide"]));
 }

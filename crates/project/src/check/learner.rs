@@ -12,7 +12,7 @@ use crate::load::Read;
 use crate::resource::extension::path_problem;
 use crate::resource::learner::{
     Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, OnDrift, Onnx,
-    Recommend, Reward, ScoreAlgorithm, Value, ValueModel,
+    Recommend, RecommendAlgorithm, Reward, SIMILAR, ScoreAlgorithm, Value, ValueModel,
 };
 use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
@@ -35,6 +35,7 @@ impl Check<'_> {
             if let LearnerKind::Recommend(recommend) = kind {
                 self.foreign_options(name, recommend, read);
                 self.ranked(name, recommend, read);
+                self.listing(name, recommend, read);
             }
             if let LearnerKind::Bandit(bandit) = kind {
                 self.bandit(name, bandit, read);
@@ -323,6 +324,83 @@ impl Check<'_> {
             let message = format!("learner \"{name}\" ranks by columns of items, and has no items");
             let hint = "Add items: with a query for item_id and these columns.";
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+
+    /// Rules for lists that would do nothing or have nothing to look at, and a tuning of what is not tuned.
+    fn listing(&mut self, name: &str, recommend: &Recommend, read: &Read<Learner>) {
+        let node = read.node.find(&[Step::Key("recommend")]);
+        let key_span =
+            |node: &Node, key: &str| node.entry(key).map_or(Span::FILE, |(key, _)| key.span);
+        let mut wrong: Vec<(Span, String, &str)> = Vec::new();
+        if recommend.tune.is_some() && recommend.algorithm != RecommendAlgorithm::Auto {
+            let message = format!(
+                "learner \"{name}\" has tune, but its algorithm is {}",
+                recommend.algorithm.name()
+            );
+            wrong.push((
+                key_span(node, "tune"),
+                message,
+                "Write algorithm: auto, or remove \"tune\".",
+            ));
+        }
+        const NO_ITEMS: &str = "Add items: with a query for item_id and these columns.";
+        let without = recommend.items.is_none();
+        if without && !recommend.attributes.is_empty() {
+            let message =
+                format!("learner \"{name}\" has attributes of items, and no query for items");
+            wrong.push((key_span(node, "attributes"), message, NO_ITEMS));
+        }
+        if let Some(rules) = &recommend.rules {
+            let node = node.find(&[Step::Key("rules")]);
+            let similar = rules.similar_by.as_deref();
+            let of_items = similar.filter(|by| *by != SIMILAR[2]).map(|_| "similar_by");
+            let looks = [
+                of_items,
+                (!rules.at_most.is_empty()).then_some("at_most"),
+                rules.only.as_ref().map(|_| "only"),
+                (!rules.boost.is_empty()).then_some("boost"),
+            ];
+            if let Some(key) = looks.into_iter().flatten().next().filter(|_| without) {
+                let message =
+                    format!("learner \"{name}\" has rules about items, and no query for items");
+                wrong.push((key_span(node, key), message, NO_ITEMS));
+            }
+            let varies = rules.diversity.is_some_and(|diversity| diversity > 0.0);
+            if varies && similar.is_none() {
+                let message =
+                    format!("learner \"{name}\" wants variety and does not say what is alike");
+                let hint = "Add similar_by: category, content, embedding or co-occurrence.";
+                wrong.push((key_span(node, "diversity"), message, hint));
+            }
+            if !varies && similar.is_some() {
+                let message = format!("learner \"{name}\" has similar_by, but no diversity");
+                let hint = "Add diversity: 0.3, or remove \"similar_by\".";
+                wrong.push((key_span(node, "similar_by"), message, hint));
+            }
+            if rules.at_most.values().any(|most| *most == 0) {
+                let message = format!("learner \"{name}\" lists at most 0 items of a column");
+                let hint = "Write 1 at least, or leave items out by only: or exclude:.";
+                wrong.push((key_span(node, "at_most"), message, hint));
+            }
+            if rules.bought_within.is_some() && !recommend.repeats {
+                let message = format!(
+                    "learner \"{name}\" has bought_within, but lists nothing that a user has already"
+                );
+                let hint = "Add repeats: true, or remove \"bought_within\".";
+                wrong.push((key_span(node, "bought_within"), message, hint));
+            }
+            if let Some(item) = rules.pin.iter().find(|item| rules.exclude.contains(item)) {
+                let message = format!("item \"{item}\" is pinned and excluded");
+                wrong.push((key_span(node, "pin"), message, "Remove it from one of the two."));
+            }
+        }
+        for (span, message, hint) in wrong {
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        if let Some(rules) = &recommend.rules {
+            let node = node.find(&[Step::Key("rules")]);
+            self.no_time(&read.file, node, ("bought_within", "30d"), rules.bought_within);
         }
     }
 

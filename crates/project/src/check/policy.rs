@@ -1,5 +1,8 @@
 //! Policies: whom they ask, what they choose from, where decisions go.
 
+mod limits;
+mod metrics;
+
 use std::collections::BTreeSet;
 
 use flywheel_base::Error;
@@ -45,6 +48,8 @@ impl Check<'_> {
             self.policy_action(&id, read);
             self.approve(&id, read);
             self.quiet_hours(read);
+            self.budget(read);
+            self.stock(&id, read);
             self.consent(&id, read);
             self.no_time(&read.file, &read.node, ("every", "1d"), policy.every);
             if let Some(outcome) = &policy.outcome {
@@ -454,6 +459,7 @@ impl Check<'_> {
             }
             self.query(id, &guardrail.events, &read.file, place.find(&[Step::Key("events")]));
         }
+        self.declared_metrics(id, &read.file, of, node);
     }
 
     fn policy_learner(

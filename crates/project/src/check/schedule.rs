@@ -188,6 +188,7 @@ impl Check<'_> {
             Runs::Sync => self.schedule_names(read, node, select, NodeKind::Sync),
             Runs::Reconcile => self.schedule_compares(read, node, select),
             Runs::Link => self.schedule_links(read, whole, select),
+            Runs::Merge => self.schedule_merges(read, whole, select),
             Runs::Learn => self.schedule_names(read, node, select, NodeKind::Learner),
             Runs::Quarantine if select.len() > 1 => {
                 let message =
@@ -244,6 +245,18 @@ impl Check<'_> {
         }
         let node = whole.find(&[Step::Key("select")]);
         self.schedule_names(read, node, select, NodeKind::Link);
+    }
+
+    /// Whether the merges that are run are there.
+    fn schedule_merges(&mut self, read: &Read<Schedule>, whole: &Node, select: &[String]) {
+        if self.loaded.merges.is_empty() {
+            let message =
+                format!("schedule \"{}\" runs merges, and there are none", read.value.schedule);
+            let hint = "Declare one in merges/NAME.yaml.";
+            return self.schedule_says(read, at(whole, "run"), message, hint);
+        }
+        let node = whole.find(&[Step::Key("select")]);
+        self.schedule_names(read, node, select, NodeKind::Merge);
     }
 
     /// Which dashboards go by which actions, and as whom their rows are read.

@@ -12,7 +12,7 @@ use crate::graph::{NodeId, NodeInfo, NodeKind};
 use crate::load::Read;
 use crate::names;
 use crate::resource::sync::{
-    Destinations, FirstWrite, LAKE, LakeStream, Read as ReadMode, Stream, Sync, Write,
+    Destinations, FirstWrite, LAKE, LakeStream, NewColumns, Read as ReadMode, Stream, Sync, Write,
 };
 use crate::source::{Landing, Source};
 use crate::template::Reference;
@@ -37,6 +37,7 @@ impl Check<'_> {
                 let subject = format!("the options of stream \"{}\"", stream.stream);
                 self.options(&read.file, node, schema.as_ref(), &subject);
                 self.stream_modes(&read.file, node, stream);
+                self.stream_is_followed(read, node, stream);
                 if stream.read == ReadMode::Cdc {
                     self.stream_of_changes(read, node, stream);
                 } else {
@@ -155,6 +156,16 @@ impl Check<'_> {
         targets: &[Target],
     ) {
         let word = stream.write.word();
+        if stream.new_columns == NewColumns::Quarantine
+            && let Some(target) = targets.first()
+        {
+            let message = format!(
+                "stream \"{}\" sets rows with new columns aside, which destination \"{}\" does not do",
+                stream.stream, target.name
+            );
+            let hint = "Only the lake does: use new_columns: add, ignore or fail, or a sync of its own for the lake.";
+            self.push(file, Diagnostic::error(at(node, "new_columns"), message).hint(hint));
+        }
         for target in targets {
             let subject =
                 format!("the target of stream \"{}\" in \"{}\"", stream.stream, target.name);
@@ -239,7 +250,13 @@ impl Check<'_> {
         }
     }
 
-    fn lake_table(&mut self, reader: &NodeId, table: &str, file: &SourceFile, span: Span) {
+    pub(super) fn lake_table(
+        &mut self,
+        reader: &NodeId,
+        table: &str,
+        file: &SourceFile,
+        span: Span,
+    ) {
         let Some((schema, name)) = table.split_once('.') else {
             let message = format!("\"{table}\" is not the name of a table");
             let hint = "Write schema.table, as in mart.customers.";
@@ -321,6 +338,22 @@ impl Check<'_> {
             let hint = "Add read: incremental, or remove it.";
             self.push(file, Diagnostic::warning(at(node, key), message).hint(hint));
         }
+    }
+
+    /// Refuses to follow what has no place to go on from.
+    fn stream_is_followed(&mut self, read: &Read<Sync>, node: &Node, stream: &Stream) {
+        if !read.value.followed || stream.read != ReadMode::Full {
+            return;
+        }
+        let message = format!(
+            "sync \"{}\" is followed, and its stream \"{}\" is read whole each time",
+            read.value.sync, stream.stream
+        );
+        let hint = "Only read: cdc and read: incremental can be followed. Move the stream into a sync \
+                    of its own that a schedule runs, or remove `followed`.";
+        let span =
+            if node.get("read").is_some() { at(node, "read") } else { at(&read.node, "followed") };
+        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
     }
 
     /// Checks a stream that follows a log of changes.

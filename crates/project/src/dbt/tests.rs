@@ -318,7 +318,7 @@ fn templates_cannot_run_for_ever_or_reach_out() {
     check("{{ env_var('HOME') }}", none, "environment variable \"HOME\" is not for templates");
     check("{{ env_var('DBT_ENV_SECRET_KEY') }}", none, "is not for templates");
     check("{{ env_var('DBT_SURELY_NOT_SET') }}", none, "is not set");
-    check("{{ run_query('select 1') }}", none, "asks the database");
+    check("{{ statement('a') }}", none, "statement() has no query");
     check("{% include '/etc/passwd' %}", none, "non-existing template");
     check("{{ dbt_utils.stra(ref('a')) }}", none, "Did you mean \"star\"?");
     check("{{ exceptions.raise_compiler_error('not so') }}", none, "not so");

@@ -73,6 +73,7 @@ impl Loaded {
         self.topics = self.read_kind(dir, NodeKind::Topic);
         self.links = self.read_kind(dir, NodeKind::Link);
         self.splits = self.read_kind(dir, NodeKind::Split);
+        self.merges = self.read_kind(dir, NodeKind::Merge);
         self.dictionaries = self.read_kind(dir, NodeKind::Dictionary);
         self.qualities = self.read_kind(dir, NodeKind::Quality);
         self.semantics = self.read_kind(dir, NodeKind::Semantic);
@@ -105,12 +106,14 @@ impl Loaded {
         let draft = self.draft.clone().filter(|draft| draft.kind == kind);
         // It comes last, so that a name that is taken is a mistake of the draft.
         if let Some(draft) = &draft
+            && !draft.gone
             && !paths.contains(&draft.path)
         {
             paths.push(draft.path.clone());
         }
         for path in paths {
             let tree = match &draft {
+                Some(draft) if draft.path == path && draft.gone => None,
                 Some(draft) if draft.path == path => draft_tree(draft, &mut self.out),
                 _ => read_tree(dir, &path, &mut self.out),
             };

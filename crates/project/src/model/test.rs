@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flywheel_base::{Result, Timestamp, digest};
+use flywheel_base::{Result, digest};
 use serde_json::Value as Json;
 
 use super::Threshold;
 use crate::graph::{NodeId, NodeKind};
 use crate::resource::properties::Severity;
-use crate::template::{self, Columns, Macros, RenderContext};
+use crate::template::{self, Macros, RenderContext, RunContext};
 
 /// The longest name of a test before it is shortened with a digest, as dbt does.
 const NAME_MAX: usize = 63;
@@ -100,17 +100,19 @@ impl CustomTest {
     /// # Errors
     /// As [`super::Model::render`].
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render_with(&self.sql, context, &Columns::new(), &self.macros)
-            .map_err(|fault| fault.into_error(&format!("test \"{}\"", self.test)))
+        self.render_given(context, &RunContext::default())
     }
 
-    /// As [`CustomTest::render`], in a run that began at `moment`. The other gives templates that ask for it always the same
-    /// one.
+    /// As [`CustomTest::render`], with all that a run knows.
     ///
     /// # Errors
-    /// As [`super::Model::render`].
-    pub fn render_at(&self, context: &RenderContext<'_>, moment: Timestamp) -> Result<String> {
-        template::render_at(&self.sql, context, &Columns::new(), moment, &self.macros)
+    /// As [`super::Model::render`]; those of whoever answers what it asks the database.
+    pub fn render_given(
+        &self,
+        context: &RenderContext<'_>,
+        given: &RunContext<'_>,
+    ) -> Result<String> {
+        template::render_given(&self.sql, context, given, &self.macros)
             .map_err(|fault| fault.into_error(&format!("test \"{}\"", self.test)))
     }
 }

@@ -12,6 +12,7 @@ mod bandit;
 mod hierarchy;
 mod hours;
 mod recommend;
+mod rules;
 
 pub use bandit::{Bandit, BanditAlgorithm, Feature, Reward};
 pub use hierarchy::Reconciliation;
@@ -21,6 +22,8 @@ pub use recommend::{
     Missing, Rank, RankAlgorithm, Recommend, RecommendAlgorithm, Rp3BetaOptions, SessionOptions,
     SessionOrder, UserKnnOptions, Vote, Weighting,
 };
+pub(crate) use rules::SIMILAR;
+pub use rules::{Boost, Rules, Tune, TuneMeasure};
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
 /// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike`, `hours`, `onnx` and `bandit` says what.
@@ -192,7 +195,12 @@ impl<'a> LearnerKind<'a> {
     pub fn queries(self) -> Vec<(&'static str, &'a str)> {
         let (first, second) = match self {
             Self::Recommend(kind) => {
-                (("interactions", kind.interactions.as_str()), ("items", kind.items.as_deref()))
+                let more =
+                    [("items", kind.items.as_deref()), ("available", kind.available.as_deref())];
+                let more = more.into_iter().filter_map(|(key, sql)| Some((key, sql?)));
+                return std::iter::once(("interactions", kind.interactions.as_str()))
+                    .chain(more)
+                    .collect();
             }
             Self::Segment(kind) => {
                 (("events", kind.events.as_str()), ("units", kind.units.as_deref()))
@@ -336,6 +344,11 @@ pub struct Forecast {
     /// How much of the future the interval covers.
     #[serde(default = "interval_default")]
     pub interval: Share,
+    /// How far each truth that comes moves the interval of later days: one that was missed widens it, one that was held narrows
+    /// it, so that over time `interval` of them lie inside. From 0, which adapts nothing, to 1; 0.01 if absent.
+    #[serde(default = "interval_gamma_default")]
+    #[schemars(range(min = 0, max = 1))]
+    pub interval_gamma: f64,
     /// Only series with at least this many days are fitted; the others, and those too short for the method, get the mean.
     #[serde(default = "min_history_default")]
     #[schemars(range(min = 1))]
@@ -596,6 +609,10 @@ fn season_default() -> usize {
 fn min_history_default() -> usize {
     14
 }
+fn interval_gamma_default() -> f64 {
+    0.01
+}
+
 fn interval_default() -> Share {
     Share::new(0.9).unwrap_or_default()
 }

@@ -31,6 +31,16 @@ pub struct Policy {
     /// Limits on what leaves.
     #[serde(default)]
     pub caps: Caps,
+    /// What may be spent, and how fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// What there is to give: SQL with columns `candidate` and `available`, and optionally `as_of` and `expires_at`
+    /// (timestamps). A candidate (the name of an action, or the id of an item) is offered while units of it are left and
+    /// before it expires; what the query does not list is not limited. `available` is what was left at `as_of`, and what
+    /// this policy has given since then is taken off; without `as_of` everything that it ever gave is. Candidates go to
+    /// the units with the best scores first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock: Option<String>,
     /// Hours in which nothing is delivered: decisions are made, and their deliveries wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
@@ -194,9 +204,43 @@ pub struct Experiment {
     /// What no variant may harm; a breach pauses the policy.
     #[serde(default)]
     pub guardrails: Vec<MetricGuardrail>,
+    /// What is compared besides the outcome: ratios and quantiles. The intervals of the outcome and of all of these hold
+    /// together, so each more of them makes all of them wider.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub metrics: Vec<DeclaredMetric>,
+    /// SQL with columns `unit_id` and `person`: units that are the same one, because a visitor signed in or records were
+    /// linked. They are measured as one unit; whoever got more than one variant like this is one of those that
+    /// `multiple_exposure` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identities: Option<String>,
+    /// What becomes of units that got more than one variant.
+    #[serde(default, skip_serializing_if = "MultipleExposure::is_default")]
+    pub multiple_exposure: MultipleExposure,
 }
 
 impl Experiment {
+    /// Every query besides those of guardrails, with what it is called.
+    #[must_use]
+    pub fn queries(&self) -> Vec<(String, &String)> {
+        let mut queries: Vec<(String, &String)> = Vec::new();
+        queries.extend(self.pre_period.iter().map(|sql| ("pre_period".to_owned(), sql)));
+        queries.extend(self.identities.iter().map(|sql| ("identities".to_owned(), sql)));
+        for metric in &self.metrics {
+            let name = &metric.name;
+            match &metric.measure {
+                Measure::Ratio(ratio) => {
+                    queries.push((format!("metric.{name}.numerator"), &ratio.numerator));
+                    queries.push((format!("metric.{name}.denominator"), &ratio.denominator));
+                }
+                Measure::Quantile(quantile) => {
+                    queries.push((format!("metric.{name}"), &quantile.events));
+                }
+            }
+        }
+        queries
+    }
+
     /// The name of the variant that the others are compared with.
     #[must_use]
     pub fn control(&self) -> Option<&str> {
@@ -220,6 +264,81 @@ pub struct MetricGuardrail {
     /// The harm that is put up with, as a share of the control's mean.
     #[serde(default)]
     pub harm_max: Share,
+}
+
+/// A metric that variants are compared by.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredMetric {
+    /// The metric's name as it is shown.
+    pub name: String,
+    /// Which way is better.
+    #[serde(default)]
+    pub better: Better,
+    /// How it is made of events.
+    pub measure: Measure,
+}
+
+/// How a metric is made of events within the outcome's window after a decision; exactly one key.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// One sum divided by another: revenue an order, clicks a visit.
+    Ratio(RatioOf),
+    /// What a share of values does not exceed: the waiting time of nine orders in ten.
+    Quantile(QuantileOf),
+}
+
+/// One sum divided by another, each over all units of a variant.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RatioOf {
+    /// SQL with the columns of `outcome.events`: what is divided. An event without a value counts as 1.
+    pub numerator: String,
+    /// SQL with the columns of `outcome.events`: what it is divided by. The sum of a unit must not be negative.
+    pub denominator: String,
+}
+
+/// What a share of values does not exceed.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuantileOf {
+    /// SQL with the columns of `outcome.events`, with a `value`.
+    pub events: String,
+    /// The share: `50%` is the median, `90%` what one in ten exceeds.
+    pub share: Share,
+    /// Whether each event has a value of its own or each unit the sum of its events.
+    #[serde(default)]
+    pub per: PerValue,
+}
+
+/// What has a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PerValue {
+    /// Each event; events without a value are left out. Units stay what varies.
+    #[default]
+    Event,
+    /// Each unit: the sum of its events, 0 without any.
+    Unit,
+}
+
+/// What becomes of units that got more than one variant of an experiment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MultipleExposure {
+    /// They are counted and left out of the comparison.
+    #[default]
+    LeaveOut,
+    /// They are counted, and compared by the variant that they got first in the present split.
+    Keep,
+}
+
+impl MultipleExposure {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Which way a metric is better.
@@ -365,6 +484,59 @@ pub struct Caps {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub per_turn: Option<usize>,
+}
+
+/// What a policy may spend on the units that it treats. Whoever is beyond it is left out before it is known in which arm
+/// the unit is, and may be decided for later.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// How much.
+    #[schemars(range(min = 0))]
+    pub amount: f64,
+    /// In which time.
+    #[serde(default)]
+    pub per: BudgetPeriod,
+    /// What treating one unit costs: a number, or the name of a column of the audience with each unit's. It never depends
+    /// on what is chosen.
+    pub cost: Cost,
+    /// How fast it may be spent.
+    #[serde(default)]
+    pub pacing: Pacing,
+    /// Whose days and weeks: a time zone such as `Asia/Shanghai`; UTC if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// When a campaign begins: a date or a time such as `2026-11-01`, in UTC; everything that the policy ever spent counts
+    /// if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When a campaign is over: from this moment on nothing is decided any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// The time in which a budget may be spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetPeriod {
+    /// Each day.
+    #[default]
+    Day,
+    /// Each week, from Monday on.
+    Week,
+    /// Once, from `from` until `until`.
+    Campaign,
+}
+
+/// How fast a budget may be spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pacing {
+    /// At each moment no more than the share of the time that has passed by the next one, by `every` of the policy.
+    #[default]
+    Even,
+    /// As soon as there is somebody to spend it on.
+    Asap,
 }
 
 /// Hours of each day in which deliveries wait. They leave when the outbox is emptied after the end.

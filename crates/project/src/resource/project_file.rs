@@ -5,6 +5,7 @@ mod catalogue;
 mod contact;
 mod groups;
 mod openlineage;
+mod quotas;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use catalogue::{AssetSettings, Catalogue, Prices};
 pub use contact::{Contact, GlobalHoldout};
 pub use groups::{Attribute, AttributeValue, Group};
 pub use openlineage::OpenLineage;
+pub use quotas::{Quota, Quotas};
 pub use sign_in::{CALLBACK_PATH, LocalSignIn, RoleOfOthers, SignIn, SignInRoles};
 
 /// The project file, `flywheel.yaml`: its presence makes a folder a project.
@@ -45,6 +47,10 @@ pub struct ProjectFile {
     /// of one run. A turn of the whole wheel is always alone.
     #[serde(default = "workers_default")]
     pub workers: NonZeroU32,
+    /// Where `flywheel serve` lets clients of PostgreSQL in, such as BI tools: `127.0.0.1:5432`. Nowhere if absent; beyond this
+    /// machine it takes a certificate.
+    #[serde(default)]
+    pub postgres: Option<std::net::SocketAddr>,
     /// Slots that runs of several schedules share: of the schedules with `pool: crm`, no more than `crm: 2` run at once.
     #[serde(default)]
     pub pools: BTreeMap<String, NonZeroU32>,
@@ -76,6 +82,9 @@ pub struct ProjectFile {
     /// Groups of users, whom rules in `access/` tell apart.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
+    /// What users of the server may take of the machine at most, by role and by user.
+    #[serde(default)]
+    pub quotas: Quotas,
     /// Signing in with the company's identity provider.
     #[serde(default)]
     pub sign_in: Option<SignIn>,
@@ -94,6 +103,7 @@ impl ProjectFile {
             memory: memory_default(),
             keep_versions: keep_versions_default(),
             workers: workers_default(),
+            postgres: None,
             pools: BTreeMap::new(),
             deliver: Deliver::default(),
             vars,
@@ -104,6 +114,7 @@ impl ProjectFile {
             contact: None,
             holdout: None,
             groups: BTreeMap::new(),
+            quotas: Quotas::default(),
             sign_in: None,
             models: BTreeMap::new(),
         }

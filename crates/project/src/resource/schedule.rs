@@ -176,6 +176,8 @@ pub enum Runs {
     Dashboard,
     /// Links, as `flywheel link run`.
     Link,
+    /// Merges of systems, as `flywheel merge run`; those whose keys others follow come first.
+    Merge,
     /// Landed tables are compared with their databases, as `flywheel reconcile`; what differs fails the run.
     Reconcile,
     /// Actions that are due leave, as with `flywheel act`.
@@ -196,6 +198,7 @@ impl Runs {
             Self::Quarantine => "quarantine",
             Self::Dashboard => "dashboard",
             Self::Link => "link",
+            Self::Merge => "merge",
             Self::Reconcile => "reconcile",
             Self::Act => "act",
             Self::Quality => "quality",

@@ -40,6 +40,11 @@ pub struct Sync {
     /// which makes many small files.
     #[serde(default)]
     pub checkpoint_every: Option<Duration>,
+    /// Whether a server follows it all the time: logs of changes are kept open, other streams are read again every 10
+    /// seconds. Each stream then has to be `read: cdc` or `read: incremental`. It stops while something else works on the
+    /// same tables, and `flywheel sync NAME --pause` keeps it from being followed.
+    #[serde(default)]
+    pub followed: bool,
 }
 
 /// How much of its source a sync may use; without limit where nothing is said.
@@ -142,7 +147,7 @@ pub struct Stream {
     #[serde(default)]
     pub targets: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
     /// What happens to columns a destination other than the lake does not have, and to those whose type
-    /// the source has widened.
+    /// the source has widened. The lake adds them, except with `quarantine`.
     #[serde(default)]
     pub new_columns: NewColumns,
     /// The boolean column that marks deleted rows; for `write: mirror` and `write: history`.
@@ -249,6 +254,9 @@ pub enum NewColumns {
     Ignore,
     /// The run stops and names them.
     Fail,
+    /// Only into the lake, once the table is there: rows with a value in a column that neither the table nor `columns` has are
+    /// set aside and name it. Once it is declared, `flywheel quarantine replay` lands them.
+    Quarantine,
 }
 
 /// A declared column.

@@ -64,7 +64,8 @@ fn of_dbt(template: &str, moment: Option<&str>) -> Result<String> {
     let rendered = match moment {
         Some(moment) => {
             let moment = Timestamp::parse(moment).unwrap();
-            render_at(template, &context, &Columns::new(), moment, &macros)
+            let given = RunContext { moment: Some(moment), ..RunContext::default() };
+            render_given(template, &context, &given, &macros)
         }
         None => render(template, &context, &macros),
     };
@@ -269,4 +270,61 @@ fn the_sandbox_has_no_files_no_environment_and_no_end_without_end() {
     }
     let nested = format!("{{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000));
     assert!(rendered(&nested, false).is_err());
+}
+
+/// What a template of a dbt project gives if `asking` answers.
+fn asked(template: &str, asking: Asking<'_>) -> Result<String> {
+    let globals = DbtGlobals { project: "shop".to_owned(), target: Map::new() };
+    let mut macros = Macros::of(Some(globals));
+    macros.add_built_in();
+    let macros = Arc::new(macros);
+    let vars = vars();
+    let context = RenderContext {
+        vars: &vars,
+        incremental: false,
+        this: "marts.orders".to_owned(),
+        resolve_ref: &|name| Ok(format!("staging.{name}")),
+        resolve_source: &|source, table| Ok(format!("{source}.{table}")),
+    };
+    let run = RunContext { asking, ..RunContext::default() };
+    render_given(template, &context, &run, &macros)
+        .map_err(|fault| fault.into_error("the SQL template"))
+}
+
+#[test]
+fn what_a_template_asks_is_named_first_and_answered_in_its_order() {
+    let seen = std::cell::RefCell::new(Vec::new());
+    let ask = |question: &Question| -> Result<Option<Arc<Rows>>> {
+        seen.borrow_mut().push(format!("{question:?}"));
+        let rows = vec![vec![Cell::Text("a".into())], vec![Cell::Text("it's".into())]];
+        Ok(Some(Arc::new(Rows { columns: vec!["value".into()], rows })))
+    };
+    let template = "{%- set kinds = dbt_utils.get_column_values(ref('one'), 'kind') -%}
+        {%- set more = run_query('select x from ' ~ source('raw', 'two')) -%}
+        {{ dbt_utils.pivot('kind', kinds) }}{{ more.rows | length }}{{ more[1].VALUE }}";
+    let sql = asked(template, Asking::By(&ask)).unwrap();
+    assert!(sql.contains("when kind = 'it''s' then 1") && sql.ends_with("2it's"), "{sql}");
+    assert_eq!(
+        seen.into_inner(),
+        [
+            "Query(\"select kind as value from staging.one group by kind order by count(*) desc, kind\")",
+            "Query(\"select x from raw.two\")"
+        ]
+    );
+}
+
+#[test]
+fn who_does_not_know_an_answer_is_told_nothing_wrong() {
+    let template = "{% if execute %}{{ run_query('select 1')[0][0] }}{% else %}nothing{% endif %}";
+    assert_eq!(asked(template, Asking::Away).unwrap(), "nothing");
+    let error = asked(template, Asking::Closed).unwrap_err();
+    assert!(error.message().contains("run_query() asks the database"), "{error:?}");
+    let refuse = |_: &Question| -> Result<Option<Arc<Rows>>> {
+        Err(Error::not_found("no such table").hint("Look again."))
+    };
+    let error = asked(template, Asking::By(&refuse)).unwrap_err();
+    assert_eq!((error.kind(), error.hint_text()), (ErrorKind::NotFound, Some("Look again.")));
+    assert!(error.message().contains(":1:") && error.message().contains("no such table"));
+    let nobody = |_: &Question| -> Result<Option<Arc<Rows>>> { Ok(None) };
+    assert!(asked(template, Asking::By(&nobody)).is_err(), "it is rendered again once it is known");
 }

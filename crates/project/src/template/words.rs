@@ -2,6 +2,7 @@
 
 mod adapter;
 mod call;
+mod database;
 mod list;
 mod method;
 mod moment;
@@ -18,13 +19,15 @@ use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
-use self::adapter::{Adapter, Builtins, Exceptions};
+use self::adapter::{Adapter, Api, Builtins, Exceptions};
 use self::call::{Config, MacroRef, Package, Ref, Silent, Var};
+use self::database::{RunQuery, Statement, load_result};
 use self::moment::Moment;
 use self::pattern::Patterns;
 use self::relation::Relation;
 use self::zone::Zones;
-use super::{Columns, Macros, Overrides, Raised, Reference, blocks};
+use super::question::Told;
+use super::{Columns, Macros, Overrides, Question, Raised, Reference, blocks};
 
 /// Every word, for hints.
 pub(super) const WORDS: &[&str] =
@@ -35,6 +38,9 @@ const DBT_VERSION: &str = "1.11.16";
 
 /// dbt's identifier of a run; always the same, so that what mentions it is not built again each time.
 const INVOCATION_ID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// What a table is called that was not looked up yet: then the template is rendered again.
+const UNRESOLVED: &str = "_";
 
 /// What a reference resolved to.
 #[derive(Clone, Debug)]
@@ -60,6 +66,10 @@ pub(super) struct Seen {
     pub(super) references: BTreeSet<Reference>,
     pub(super) config: Map<String, Json>,
     pub(super) asked_incremental: bool,
+    /// What is asked whose answer is not known, with the word that asks it: the rendering stopped there.
+    pub(super) open: Option<(String, Question)>,
+    /// What statements gave, by name.
+    results: BTreeMap<String, Value>,
     raised: Option<Raised>,
     /// What `return()` was given, until the macro it stands in has ended.
     returned: Option<Value>,
@@ -73,12 +83,18 @@ pub(super) struct Setup<'a> {
     pub(super) incremental: bool,
     pub(super) this: &'a str,
     pub(super) answers: BTreeMap<Reference, Answer>,
+    /// What the database was asked, and what it said.
+    pub(super) told: BTreeMap<Question, Told>,
     pub(super) columns: &'a Columns,
     /// Whether what is read can be asked for its columns: not while references are looked for.
     pub(super) execute: bool,
+    /// Whether somebody answers what `columns` does not say.
+    pub(super) answered: bool,
     pub(super) overrides: &'a Overrides,
     /// When the run began; none where nothing of a run is known.
     pub(super) moment: Option<Timestamp>,
+    /// What became of a build, for statements after it.
+    pub(super) results: Option<&'a Json>,
     pub(super) macros: &'a Arc<Macros>,
 }
 
@@ -92,10 +108,13 @@ struct Inner {
     incremental: bool,
     this: String,
     answers: BTreeMap<Reference, Answer>,
+    told: BTreeMap<Question, Told>,
     columns: Columns,
     execute: bool,
+    answered: bool,
     overrides: Overrides,
     moment: Option<Timestamp>,
+    results: Option<Json>,
     macros: Arc<Macros>,
     seen: Mutex<Seen>,
 }
@@ -127,7 +146,7 @@ impl Inner {
         let answer = match self.answers.get(&reference) {
             Some(Answer::Name(name)) => Ok(self.relation(name)),
             Some(Answer::Refused(raised)) => Err(self.raise(raised.clone())),
-            None => Ok(self.relation("_")),
+            None => Ok(self.relation(UNRESOLVED)),
         };
         self.seen().references.insert(reference);
         answer
@@ -240,10 +259,13 @@ impl Words {
             incremental: setup.incremental,
             this: setup.this.to_owned(),
             answers: setup.answers,
+            told: setup.told,
             columns: setup.columns.clone(),
             execute: setup.execute,
+            answered: setup.answered,
             overrides: setup.overrides.clone(),
             moment: setup.moment,
+            results: setup.results.cloned(),
             macros: Arc::clone(setup.macros),
             seen: Mutex::new(Seen::default()),
         };
@@ -343,16 +365,14 @@ impl Words {
                 "return() stands outside of a macro",
             ))
         });
-        for word in ["run_query", "statement", "load_result"] {
-            let words = Arc::clone(&self.inner);
-            environment.add_function(word, move |_: Rest<Value>| -> Result<Value, _> {
-                Err(words.refuse(
-                    format!("{word}() asks the database, which a template cannot"),
-                    "Write the list into the template or a var, or let SQL itself do the work."
-                        .to_owned(),
-                ))
-            });
-        }
+        environment.add_global("run_query", Value::from_object(RunQuery(Arc::clone(&self.inner))));
+        environment.add_global("statement", Value::from_object(Statement(Arc::clone(&self.inner))));
+        let words = Arc::clone(&self.inner);
+        environment.add_function("load_result", move |name: String| load_result(&words, &name));
+        let words = Arc::clone(&self.inner);
+        environment.add_function("load_relation", move |relation: Value| {
+            words.existing("load_relation()", &relation.to_string())
+        });
         for word in ["log", "print"] {
             environment.add_global(word, Value::from_object(Silent));
         }
@@ -367,6 +387,10 @@ impl Words {
         environment.add_function("tojson", method::to_json);
         environment.add_function("fromjson", method::from_json);
         environment.add_global("adapter", Value::from_object(Adapter(Arc::clone(&self.inner))));
+        environment.add_global("api", Value::from_object(Api(Arc::clone(&self.inner))));
+        if let Some(results) = &self.inner.results {
+            environment.add_global("results", Value::from(Serde(results)));
+        }
         environment
             .add_global("exceptions", Value::from_object(Exceptions(Arc::clone(&self.inner))));
         for filter in ["as_text", "as_native"] {

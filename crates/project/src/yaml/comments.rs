@@ -56,12 +56,14 @@ pub fn carried(before: &str, after: &str) -> String {
     }
 }
 
-fn tree(text: &str) -> Option<Node> {
+/// A text without mistakes as a tree.
+pub(super) fn tree(text: &str) -> Option<Node> {
     let mut wrong = Diagnostics::default();
     parse(&SourceFile::new("", text), &mut wrong).filter(|_| !wrong.has_errors())
 }
 
-fn meaning(text: &str) -> Option<serde_json::Value> {
+/// What a text without mistakes says.
+pub(super) fn meaning(text: &str) -> Option<serde_json::Value> {
     tree(text).map(|node| node.to_json())
 }
 

@@ -92,3 +92,14 @@ fn duplicate_keys_are_all_reported_and_quickly() {
     assert_eq!(out.len(), 39_999);
     assert!(out.render().ends_with("more"));
 }
+
+#[test]
+fn a_place_leads_to_what_begins_last_before_it() {
+    let root = tree("a: 1\nb:\n  - c: x\n    d: |\n      line\n      line\n  - e\nf: {g: 1}\n");
+    let way = |line, column| root.way_to(Span::new(line, column, 1)).join("/");
+    for (line, column, expected) in
+        [(0, 0, ""), (1, 4, "a"), (3, 5, "b/0/c"), (6, 9, "b/0/d"), (7, 5, "b/1"), (8, 8, "f/g")]
+    {
+        assert_eq!(way(line, column), expected, "{line}:{column}");
+    }
+}

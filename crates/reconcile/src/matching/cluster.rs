@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CLUSTER_ROWS_MAX, Cluster, Entry, Numbers, Review, block::Prepared};
+use super::{CLUSTER_ROWS_MAX, Cluster, Entry, Joined, Numbers, Review, block::Prepared};
 
 /// Disjoint sets of entries, with what may not be together.
 pub(super) struct Clusters<'a> {
@@ -12,13 +12,25 @@ pub(super) struct Clusters<'a> {
     members: BTreeMap<usize, Vec<usize>>,
     why: BTreeMap<usize, Vec<String>>,
     asked: BTreeMap<Numbers, (f64, String)>,
+    /// Pairs that a person said are different.
+    apart: &'a BTreeSet<Numbers>,
+    joined: Vec<(Numbers, f64, String)>,
 }
 
+/// What came out: the clusters of two records and more, what is left to ask, and the pairs that joined them.
+pub(super) type Done = (Vec<Cluster>, Vec<Review>, Vec<Joined>);
+
 impl<'a> Clusters<'a> {
-    pub(super) fn new(entries: &'a [Entry], prepared: &'a Prepared) -> Self {
+    pub(super) fn new(
+        entries: &'a [Entry],
+        prepared: &'a Prepared,
+        apart: &'a BTreeSet<Numbers>,
+    ) -> Self {
         Self {
             entries,
             prepared,
+            apart,
+            joined: Vec::new(),
             parents: (0..entries.len()).collect(),
             members: (0..entries.len()).map(|number| (number, vec![number])).collect(),
             why: BTreeMap::new(),
@@ -42,14 +54,18 @@ impl<'a> Clusters<'a> {
         }
         let moved = self.members.remove(&gone).unwrap_or_default();
         self.members.entry(kept).or_default().extend(moved);
+        self.joined.push((pair, score, why.to_owned()));
         let mut reasons = self.why.remove(&gone).unwrap_or_default();
         let of = |number: usize| self.entries.get(number).map_or("", |entry| entry.key.id.as_str());
         reasons.push(format!("{} and {}: {why}", of(pair.0), of(pair.1)));
         self.why.entry(kept).or_default().extend(reasons);
     }
 
-    /// Puts a pair before a person, with the reason that was found first.
+    /// Puts a pair before a person, with the reason that was found first. What a person has answered is not asked again.
     pub(super) fn ask(&mut self, pair: Numbers, score: f64, why: String) {
+        if self.apart.contains(&pair) {
+            return;
+        }
         self.asked.entry(pair).or_insert((score, why));
     }
 
@@ -87,6 +103,10 @@ impl<'a> Clusters<'a> {
         if a.len() + b.len() > CLUSTER_ROWS_MAX {
             return Some(format!("the cluster would have more than {CLUSTER_ROWS_MAX} records"));
         }
+        let mut pairs = a.iter().flat_map(|a| b.iter().map(move |b| (*a.min(b), *a.max(b))));
+        if !self.apart.is_empty() && pairs.any(|pair| self.apart.contains(&pair)) {
+            return Some("a person said that records of the two are different".to_owned());
+        }
         let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
         for entry in a.iter().chain(b).filter_map(|number| self.entries.get(*number)) {
             for (system, id) in &entry.external {
@@ -114,9 +134,10 @@ impl<'a> Clusters<'a> {
         None
     }
 
-    /// The clusters of two records and more, and what is left to ask.
-    pub(super) fn done(mut self) -> (Vec<Cluster>, Vec<Review>) {
+    /// What came out.
+    pub(super) fn done(mut self) -> Done {
         let asked = std::mem::take(&mut self.asked);
+        let joined = std::mem::take(&mut self.joined);
         let open: Vec<(Numbers, (f64, String))> =
             asked.into_iter().filter(|((a, b), _)| self.root(*a) != self.root(*b)).collect();
         let key = |number: usize| self.entries.get(number).map(|entry| entry.key.clone());
@@ -143,6 +164,10 @@ impl<'a> Clusters<'a> {
             })
             .collect();
         clusters.sort_by(|a, b| a.members.cmp(&b.members));
-        (clusters, review)
+        let joined = joined
+            .into_iter()
+            .filter_map(|((a, b), score, why)| Some(Joined { a: key(a)?, b: key(b)?, score, why }));
+        let joined = joined.collect();
+        (clusters, review, joined)
     }
 }

@@ -1,4 +1,7 @@
 //! Making one record of several, so that it can be taken apart again.
+//!
+//! A value that one of the records has is kept with where it came from; a value that is made of several, by a union
+//! or an expression, came from none of them.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +14,7 @@ use super::{Entry, Key};
 use crate::record::{self, Record, is_blank, same, value};
 
 /// Whose value of a field is kept. Blank values are never kept while there is another one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// That of the record changed last.
@@ -27,6 +30,44 @@ pub enum Keep {
     Max,
     /// The smallest.
     Min,
+    /// That of this system, if it has one; else that of the first other system in [`Survivorship::sources`].
+    Prefer {
+        /// The system.
+        source: String,
+    },
+    /// The members of all sets: lists, or texts with this between their members.
+    Union {
+        /// What stands between the members of a text.
+        separator: String,
+    },
+    /// The value that allows least: consent, opt-out, do-not-call.
+    MostRestrictive {
+        /// All values the field can have, the one that allows least first.
+        order: Vec<Value>,
+    },
+    /// What an SQL expression over one column for each system makes of the values, evaluated by the caller.
+    Expression {
+        /// The expression.
+        sql: String,
+    },
+}
+
+/// What evaluates [`Keep::Expression`].
+pub trait Combine {
+    /// The value of `sql` where each system of `values` is a column with that system's value.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if it is no expression over these columns.
+    fn combine(&self, sql: &str, values: &BTreeMap<String, Value>) -> Result<Value>;
+}
+
+/// Evaluates nothing: for rules without expressions.
+struct NoExpressions;
+
+impl Combine for NoExpressions {
+    fn combine(&self, sql: &str, _: &BTreeMap<String, Value>) -> Result<Value> {
+        Err(Error::internal(format!("nothing evaluates the expression \"{sql}\"")))
+    }
 }
 
 /// Whose values are kept.
@@ -69,8 +110,21 @@ pub struct Unmerged {
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if there are fewer than two members, one is given twice, or the
-/// rules name a system as source twice.
+/// rules name a system as source twice; [`flywheel_base::ErrorKind::Blocked`] if a value is none of the declared
+/// ones; [`flywheel_base::ErrorKind::Internal`] if a field has an expression, which [`merge_with`] evaluates.
 pub fn merge(members: &[Entry], rules: &Survivorship) -> Result<MergeRecord> {
+    merge_with(members, rules, &NoExpressions)
+}
+
+/// As [`merge`], with what evaluates expressions.
+///
+/// # Errors
+/// As [`merge`], and those of the expressions.
+pub fn merge_with(
+    members: &[Entry],
+    rules: &Survivorship,
+    expressions: &dyn Combine,
+) -> Result<MergeRecord> {
     check(members, rules)?;
     let mut members = members.to_vec();
     members.sort_by(|a, b| a.key.cmp(&b.key));
@@ -85,9 +139,25 @@ pub fn merge(members: &[Entry], rules: &Survivorship) -> Result<MergeRecord> {
     let mut golden = Record::new();
     let mut origins = BTreeMap::new();
     for field in fields {
-        let keep = rules.fields.get(field).copied().unwrap_or(rules.default);
+        let keep = rules.fields.get(field).unwrap_or(&rules.default);
         let candidates = members.iter().filter(|entry| !is_blank(value(&entry.fields, field)));
+        let candidates: Vec<&Entry> = candidates.collect();
+        if let Some(made) = made_of_all(keep, field, &candidates, rules, expressions)? {
+            golden.insert(field.clone(), made);
+            continue;
+        }
+        if let Keep::MostRestrictive { order } = keep
+            && let Some(strange) =
+                candidates.iter().find(|entry| rank(order, value(&entry.fields, field)).is_none())
+        {
+            return Err(Error::blocked(format!(
+                "field \"{field}\" of record \"{}\" of \"{}\" has none of the values of its order",
+                strange.key.id, strange.key.system
+            ))
+            .hint("List every value the field can have, the one that allows least first."));
+        }
         let kept = candidates
+            .into_iter()
             .min_by(|a, b| preferred(keep, field, a, b, rules).then_with(|| tie(a, b, rules)));
         match kept {
             Some(entry) => {
@@ -127,8 +197,78 @@ fn check(members: &[Entry], rules: &Survivorship) -> Result<()> {
     Ok(())
 }
 
+/// What several values are together, if the rule makes one of them; none if it keeps one of them.
+fn made_of_all(
+    keep: &Keep,
+    field: &str,
+    candidates: &[&Entry],
+    rules: &Survivorship,
+    expressions: &dyn Combine,
+) -> Result<Option<Value>> {
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    match keep {
+        Keep::Union { separator } => {
+            let values = candidates.iter().map(|entry| value(&entry.fields, field));
+            Ok(Some(union(values, separator)))
+        }
+        Keep::Expression { sql } => {
+            let mut values: BTreeMap<String, Value> =
+                rules.sources.iter().map(|source| (source.clone(), Value::Null)).collect();
+            let mut ordered = candidates.to_vec();
+            // The later insertion wins: that of the record which would be kept without a rule.
+            ordered.sort_by(|a, b| tie(b, a, rules));
+            for entry in ordered {
+                values.insert(entry.key.system.clone(), value(&entry.fields, field).clone());
+            }
+            expressions.combine(sql, &values).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The members of all values, each once, in the order of their canonical texts.
+fn union<'v>(values: impl Iterator<Item = &'v Value>, separator: &str) -> Value {
+    let mut members: BTreeMap<String, Value> = BTreeMap::new();
+    let mut add = |member: Value| {
+        if !is_blank(&member) {
+            members.entry(record::canonical(&member)).or_insert(member);
+        }
+    };
+    let mut lists = false;
+    for value in values {
+        match value {
+            Value::Array(items) => {
+                lists = true;
+                items.iter().cloned().for_each(&mut add);
+            }
+            Value::String(text) if !separator.is_empty() => {
+                text.split(separator).for_each(|part| add(Value::from(part.trim())));
+            }
+            other => add(other.clone()),
+        }
+    }
+    if lists {
+        return members.into_values().collect();
+    }
+    match members.len() {
+        1 => members.into_values().next().unwrap_or_default(),
+        _ => {
+            let text =
+                |member: &Value| member.as_str().map_or_else(|| member.to_string(), str::to_owned);
+            Value::from(members.values().map(text).collect::<Vec<_>>().join(separator))
+        }
+    }
+}
+
+/// The place of a value in the declared order.
+fn rank(order: &[Value], of: &Value) -> Option<usize> {
+    order.iter().position(|known| same(known, of))
+}
+
 /// Which of two records keeps its value of a field: the lesser one.
-fn preferred(keep: Keep, field: &str, a: &Entry, b: &Entry, rules: &Survivorship) -> Ordering {
+fn preferred(keep: &Keep, field: &str, a: &Entry, b: &Entry, rules: &Survivorship) -> Ordering {
     let (va, vb) = (value(&a.fields, field), value(&b.fields, field));
     match keep {
         Keep::MostRecent => b.changed_at.cmp(&a.changed_at),
@@ -137,6 +277,13 @@ fn preferred(keep: Keep, field: &str, a: &Entry, b: &Entry, rules: &Survivorship
         Keep::Longest => length(vb).cmp(&length(va)),
         Keep::Max => order(vb, va),
         Keep::Min => order(va, vb),
+        Keep::Prefer { source } => {
+            let other = |entry: &Entry| entry.key.system != *source;
+            other(a).cmp(&other(b)).then_with(|| source_rank(a, rules).cmp(&source_rank(b, rules)))
+        }
+        Keep::MostRestrictive { order } => rank(order, va).cmp(&rank(order, vb)),
+        // What is made of all values has been made.
+        Keep::Union { .. } | Keep::Expression { .. } => Ordering::Equal,
     }
 }
 

@@ -216,7 +216,7 @@ fn each_field_keeps_the_value_its_rule_says() {
     ];
     let rules = |default, fields: &[(&str, Keep)]| Survivorship {
         default,
-        fields: fields.iter().map(|(field, keep)| ((*field).to_owned(), *keep)).collect(),
+        fields: fields.iter().map(|(field, keep)| ((*field).to_owned(), keep.clone())).collect(),
         sources: vec!["erp".into(), "crm".into()],
     };
     let merged = merge(
@@ -298,7 +298,7 @@ fn any_merge_comes_apart_into_what_it_was_made_of() {
                 if rng.chance(0.8) { at(made, rng.below(5) as i64) } else { made }
             })
             .collect();
-        let fields = ["f", "g", "h"].map(|field| (field.to_owned(), keeps[rng.below(6)]));
+        let fields = ["f", "g", "h"].map(|field| (field.to_owned(), keeps[rng.below(6)].clone()));
         let rules = Survivorship {
             fields: fields.into(),
             sources: vec!["web".into(), "crm".into()],
@@ -320,4 +320,66 @@ fn any_merge_comes_apart_into_what_it_was_made_of() {
             assert_eq!(some, merged.origins.contains_key(field), "case {case}: a value was lost");
         }
     }
+}
+
+#[test]
+fn what_a_person_said_goes_before_every_rule_and_is_not_asked_again() {
+    let mail = |name: &str| entry(name, json!({"email": "ann@x.cn", "name": "Ann Lee"}));
+    let entries = [mail("crm/1"), mail("erp/9"), entry("web/3", json!({"name": "Zoe Wu"}))];
+    let rules = people();
+    let free = find(&entries, &rules).unwrap();
+    assert_eq!(free.clusters.len(), 1);
+    assert_eq!(free.joined.len(), 1);
+
+    let apart = Decided {
+        different: BTreeSet::from([(key("erp/9"), key("crm/1"))]),
+        same: BTreeSet::from([(key("web/3"), key("erp/9")), (key("gone/1"), key("erp/9"))]),
+    };
+    let found = find_with(&entries, &rules, &apart).unwrap();
+    assert_eq!(found.clusters.len(), 1, "{found:?}");
+    assert_eq!(found.clusters[0].members, [key("erp/9"), key("web/3")]);
+    assert_eq!(found.joined[0].why, SAID);
+    let asked =
+        found.review.iter().any(|review| (&review.a, &review.b) == (&key("crm/1"), &key("erp/9")));
+    assert!(!asked, "{:?}", found.review);
+}
+
+#[test]
+fn values_of_several_records_are_made_into_one_as_declared() {
+    struct First;
+    impl Combine for First {
+        fn combine(&self, sql: &str, values: &BTreeMap<String, Value>) -> Result<Value> {
+            assert_eq!(sql, "coalesce(erp, crm, web)");
+            assert_eq!(values.keys().collect::<Vec<_>>(), ["crm", "erp", "web"]);
+            Ok(values["erp"].clone())
+        }
+    }
+    let members = [
+        entry("crm/1", json!({"tags": "a; b", "consent": "yes", "note": "x", "city": ""})),
+        entry("erp/9", json!({"tags": "b;c", "consent": "no", "note": "y", "city": "Rome"})),
+    ];
+    let keeps = [
+        ("tags", Keep::Union { separator: ";".into() }),
+        ("consent", Keep::MostRestrictive { order: vec![json!("no"), json!("yes")] }),
+        ("note", Keep::Expression { sql: "coalesce(erp, crm, web)".into() }),
+        ("city", Keep::Prefer { source: "crm".into() }),
+    ];
+    let rules = Survivorship {
+        fields: keeps.into_iter().map(|(field, keep)| (field.to_owned(), keep)).collect(),
+        sources: vec!["crm".into(), "erp".into(), "web".into()],
+        ..Survivorship::default()
+    };
+    let merged = merge_with(&members, &rules, &First).unwrap();
+    assert_eq!(
+        serde_json::to_value(&merged.golden).unwrap(),
+        json!({"city": "Rome", "consent": "no", "note": "y", "tags": "a;b;c"})
+    );
+    assert_eq!(merged.origins["consent"], key("erp/9"));
+    assert!(!merged.origins.contains_key("tags"), "it came from none of them alone");
+    assert!(merge(&members, &rules).is_err(), "nothing evaluates the expression");
+
+    let mut strange = members.to_vec();
+    strange[0].fields.insert("consent".into(), json!("maybe"));
+    let error = merge_with(&strange, &rules, &First).unwrap_err();
+    assert!(error.message().contains("consent") && !error.message().contains("maybe"), "{error:?}");
 }

@@ -44,7 +44,8 @@ const OF_ROWS: [&str; 8] = [
     "assets",
 ];
 /// Those that tell what runs and tasks said.
-const OF_RUNS: [&str; 6] = ["runs", "tasks", "errors", "run_logs", "schedule_runs", "alerts"];
+const OF_RUNS: [&str; 7] =
+    ["runs", "tasks", "errors", "run_logs", "schedule_runs", "alerts", "followed_syncs"];
 /// The one of them that tells all of it, so that a rule that clears it clears the others, too.
 const LOGS: &str = "system.run_logs";
 /// What of a check's result follows from rows.

@@ -3,7 +3,7 @@
 //! The text of an error may quote a value of any row that was read, and nobody knows which rows these were. So whoever
 //! does not see all of some protected table learns what failed, where and when, and not what it said.
 
-use flywheel_base::{Error, ErrorKind};
+use flywheel_base::{Error, ErrorKind, QuotaExceeded};
 use flywheel_project::Project;
 use flywheel_project::resource::rule::Rule;
 use serde_json::Value;
@@ -89,10 +89,12 @@ impl Said {
                 | ErrorKind::Blocked
         );
         match self {
-            Self::Withheld if !told => {
-                Error::new(error.kind(), format!("{what} failed, and why is not for you"))
-                    .hint("Rules hide rows from you, and the error may quote one: ask somebody who sees them.")
-            }
+            Self::Withheld if !told => match QuotaExceeded::of(&error) {
+                // It says what the reader may take, and nothing of rows.
+                Some(exceeded) => exceeded.clone().into(),
+                None => Error::new(error.kind(), format!("{what} failed, and why is not for you"))
+                    .hint("Rules hide rows from you, and the error may quote one: ask somebody who sees them."),
+            },
             _ => error,
         }
     }

@@ -96,9 +96,17 @@ async fn policies(workspace: &Workspace, when: &AlertWhen, found: &mut Vec<Found
             let (Some(name), Some(p)) = (rows.text(row, 0)?, rows.number(row, 1)?) else {
                 continue;
             };
-            let is_watched = watched.contains(&&name);
+            // The split of all policies concerns whoever watches any; without their holdout it is one of before.
+            let is_watched = match name.as_str() {
+                lift::ALL => !watched.is_empty() && workspace.project.file.holdout.is_some(),
+                _ => watched.contains(&&name),
+            };
             if let Some(text) = lift::split_broken(&name, p).filter(|_| is_watched) {
-                found.push(fault(format!("the split of policy {name} is broken"), text));
+                let subject = match name.as_str() {
+                    lift::ALL => "the split of all policies is broken".to_owned(),
+                    name => format!("the split of policy {name} is broken"),
+                };
+                found.push(fault(subject, text));
             }
         }
     }

@@ -194,6 +194,9 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
             asset.description =
                 project.dictionaries.get(name).and_then(|one| one.description.clone());
         }
+        NodeKind::Merge => {
+            asset.description = project.merges.get(name).and_then(|one| one.description.clone());
+        }
         NodeKind::Link
         | NodeKind::Topic
         | NodeKind::Split

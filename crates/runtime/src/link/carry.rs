@@ -265,7 +265,7 @@ impl Work<'_> {
             None if by == declared.id && self.by_id() => linked.ids.of(side.other()).clone()?,
             None => key.to_owned(),
         };
-        self.records.of(side).by_create.get(&wanted).map(String::as_str)
+        self.records.of(side).created_by(&wanted)
     }
 
     async fn delete(&mut self, actions: Vec<DeleteAction>) -> Result<()> {

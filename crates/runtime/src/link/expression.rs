@@ -26,7 +26,7 @@ impl Expressions for Sql<'_> {
 }
 
 /// The values as columns of one row, all of the same type: numbers if all of them are, else text.
-fn arrays(values: &[&Value; 3]) -> Vec<ArrayRef> {
+pub(crate) fn arrays(values: &[&Value]) -> Vec<ArrayRef> {
     let all = |is: fn(&Value) -> bool| values.iter().all(|value| value.is_null() || is(value));
     let each = |make: &dyn Fn(&Value) -> ArrayRef| values.iter().map(|value| make(value)).collect();
     if all(Value::is_boolean) {

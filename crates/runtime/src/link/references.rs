@@ -35,6 +35,11 @@ impl References {
         Ok(Self { by_field })
     }
 
+    /// Whether a field refers to records of another link.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.by_field.contains_key(field)
+    }
+
     /// Puts keys in the place of ids; returns the fields whose reference is not known yet.
     pub(super) fn to_keys(&self, side: Side, record: &mut Record) -> BTreeSet<String> {
         let mut unknown = BTreeSet::new();

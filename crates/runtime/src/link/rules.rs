@@ -10,7 +10,7 @@ use flywheel_reconcile::matching::{Contradiction, Exact, MatchRules, Measure, Pa
 use flywheel_reconcile::three_way::{MergeRules, Rule};
 
 /// The name under which the ids of both sides are compared.
-pub(super) const SAME_ID: &str = "id";
+pub(crate) const SAME_ID: &str = "id";
 
 /// The rule of each field.
 pub(super) fn merge_rules(link: &Link) -> MergeRules {
@@ -38,7 +38,7 @@ fn rule(declared: &FieldRule) -> Rule {
 }
 
 /// How records are matched.
-pub(super) fn match_rules(declared: &Matching) -> MatchRules {
+pub(crate) fn match_rules(declared: &Matching) -> MatchRules {
     let exact = declared.exact.iter().map(|by| match by {
         MatchBy::Id => Exact::ExternalId { system: SAME_ID.to_owned() },
         MatchBy::Email(field) => Exact::Email { field: field.clone() },

@@ -26,7 +26,10 @@ pub(super) struct Records {
     /// By id.
     pub(super) by_id: BTreeMap<String, Observed>,
     /// The id of each record by the value of the column by which records are created.
-    pub(super) by_create: BTreeMap<String, String>,
+    by_create: BTreeMap<String, String>,
+    /// The same without regard to case, for systems that write addresses in small letters; none where
+    /// several records have the value.
+    by_create_folded: BTreeMap<String, Option<String>>,
     /// The types of the columns there, as far as a row told.
     pub(super) types: BTreeMap<String, DataType>,
 }
@@ -86,10 +89,29 @@ pub(super) async fn read(workspace: &Workspace, link: &Link, side: Side) -> Resu
         }
         records.take(declared, &raw, &page.batch)?;
     }
+    records.has_columns(declared)?;
     Ok(records)
 }
 
 impl Records {
+    /// The id of the record that was created by this value, also where the system changed its case.
+    pub(super) fn created_by(&self, value: &str) -> Option<&str> {
+        let folded = || self.by_create_folded.get(&value.to_lowercase())?.as_ref();
+        self.by_create.get(value).or_else(folded).map(String::as_str)
+    }
+
+    /// Proves that the columns that a side names were there, in one of the records at least.
+    fn has_columns(&self, side: &LinkSide) -> Result<()> {
+        if self.by_id.is_empty() {
+            return Ok(());
+        }
+        let mut named = std::iter::once(side.create_by()).chain(side.changed_at.as_deref());
+        match named.find(|name| !self.types.contains_key(*name)) {
+            Some(name) => Err(no_column(name, self.types.keys().map(String::as_str))),
+            None => Ok(()),
+        }
+    }
+
     fn take(&mut self, side: &LinkSide, raw: &RecordBatch, mapped: &RecordBatch) -> Result<()> {
         if raw.num_columns() == 0 {
             return Ok(());
@@ -98,11 +120,15 @@ impl Records {
             self.types.insert(field.name().clone(), field.data_type().clone());
         }
         let ids = texts(raw, &side.id)?;
+        // A web API shows a field from the first record on that has a value for it.
+        let there = |name: &str| raw.column_by_name(name).is_some();
         let created = match side.create_by() {
             by if by == side.id => ids.clone(),
-            by => texts(raw, by)?,
+            by if there(by) => texts(raw, by)?,
+            _ => Vec::new(),
         };
-        let moments = side.changed_at.as_ref().map(|column| moments(raw, column)).transpose()?;
+        let changed_at = side.changed_at.as_ref().filter(|column| there(column));
+        let moments = changed_at.map(|column| moments(raw, column)).transpose()?;
         let rows = objects(mapped)?;
         for (row, fields) in rows.into_iter().enumerate() {
             let Some(id) = ids.get(row).cloned().flatten() else {
@@ -117,6 +143,8 @@ impl Records {
             let version = changed_at.map_or(1, |at| at.micros().unsigned_abs().max(1));
             let observed = Observed { record, version, changed_at, ..Observed::default() };
             if let Some(by) = created.get(row).cloned().flatten() {
+                let folded = self.by_create_folded.entry(by.to_lowercase());
+                folded.and_modify(|one| *one = None).or_insert_with(|| Some(id.clone()));
                 self.by_create.insert(by, id.clone());
             }
             if self.by_id.insert(id.clone(), observed).is_some() {
@@ -134,10 +162,13 @@ impl Records {
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
     batch.column_by_name(name).ok_or_else(|| {
         let schema = batch.schema();
-        let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        Error::invalid(format!("the records have no column \"{name}\""))
-            .hint(suggest::hint(name, known))
+        no_column(name, schema.fields().iter().map(|field| field.name().as_str()))
     })
+}
+
+fn no_column<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+    Error::invalid(format!("the records have no column \"{name}\""))
+        .hint(suggest::hint(name, known))
 }
 
 fn unfit(name: &str, error: arrow::error::ArrowError) -> Error {
@@ -145,14 +176,14 @@ fn unfit(name: &str, error: arrow::error::ArrowError) -> Error {
 }
 
 /// A column as text.
-fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<Option<String>>> {
+pub(crate) fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<Option<String>>> {
     let array = cast(column(batch, name)?, &DataType::Utf8).map_err(|error| unfit(name, error))?;
     let values = array.as_string::<i32>().iter();
     Ok(values.map(|value| value.filter(|text| !text.is_empty()).map(str::to_owned)).collect())
 }
 
 /// A column as moments; texts are read as such.
-fn moments(batch: &RecordBatch, name: &str) -> Result<Vec<Option<Timestamp>>> {
+pub(crate) fn moments(batch: &RecordBatch, name: &str) -> Result<Vec<Option<Timestamp>>> {
     let wanted = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let array = cast(column(batch, name)?, &wanted).map_err(|error| unfit(name, error))?;
     let values = array.as_primitive::<TimestampMicrosecondType>().iter();
@@ -160,7 +191,7 @@ fn moments(batch: &RecordBatch, name: &str) -> Result<Vec<Option<Timestamp>>> {
 }
 
 /// Rows as JSON objects, with exact decimals.
-fn objects(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
+pub(crate) fn objects(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
     let failed = |error| Error::internal("records are no JSON").caused_by(error);
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     let mut decimals = BTreeSet::new();
@@ -220,7 +251,7 @@ fn decimal(value: &Value) -> Value {
 }
 
 /// The values of one column as JSON.
-pub(super) fn json_values(array: &ArrayRef) -> Result<Vec<Value>> {
+pub(crate) fn json_values(array: &ArrayRef) -> Result<Vec<Value>> {
     let batch = RecordBatch::try_from_iter_with_nullable([("v", ArrayRef::clone(array), true)])
         .map_err(|error| Error::internal("a value is no column").caused_by(error))?;
     let rows = objects(&batch)?;

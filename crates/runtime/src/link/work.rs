@@ -220,7 +220,10 @@ impl<'a> Work<'a> {
         let totals = |side: Side| {
             let writes = plan.writes.of(side).iter();
             // The first meeting of two systems changes what it has to; the limit is for later surprises.
-            let known = writes.filter(|(key, _)| self.links.get(key).is_some_and(Linked::is_old));
+            let known = writes.filter(|(key, write)| {
+                let linked = self.links.get(key).filter(|linked| linked.is_old());
+                linked.is_some_and(|linked| !self.completes(linked, write))
+            });
             let records = *self.report.records.of(side);
             SideTotals { records, updates: known.filter(|(_, write)| !write.create).count() as u64 }
         };
@@ -246,6 +249,12 @@ impl<'a> Work<'a> {
         plan.deletions = actions;
         plan.refusal = planned.approved(approval).err();
         Ok(())
+    }
+
+    /// Whether a write only gives a record the references that were not known when it was created.
+    fn completes(&self, linked: &Linked, write: &Write) -> bool {
+        let agreed = &linked.state.shadow;
+        write.fields.keys().all(|field| self.references.has(field) && agreed.value(field).is_null())
     }
 
     /// What a person said about a record that was deleted on one side and changed on the other.

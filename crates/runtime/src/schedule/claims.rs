@@ -61,6 +61,11 @@ pub fn of_work(project: &Project, run: Runs, select: &[String]) -> Claims {
                 claims.join(&of_link(project, &name));
             }
         }
+        Runs::Merge => {
+            for name in all_if_none(project.merges.keys().collect()) {
+                claims.join(&of_merge(project, &name));
+            }
+        }
         Runs::Act => claims.write([OUTBOX.to_owned()]),
         Runs::Quality => claims.join(&of_quality(project)),
         Runs::Build => build(project, select, &mut claims),
@@ -107,6 +112,18 @@ pub fn of_link(project: &Project, name: &str) -> Claims {
         claims.write([system(&link.left.connection), system(&link.right.connection)]);
         let others = link.fields.iter().filter_map(|field| field.refers_to.as_ref());
         claims.read(others.map(|other| format!("link {other}")));
+    }
+    claims
+}
+
+/// What a merge touches: the tables that it makes, and those that it reads.
+#[must_use]
+pub fn of_merge(project: &Project, name: &str) -> Claims {
+    let mut claims = Claims::default();
+    claims.write([format!("merge {name}")]);
+    if let Some(merge) = project.merges.get(name) {
+        claims.write(merge.written());
+        reads_of(project, &NodeId::new(NodeKind::Merge, name), &mut claims);
     }
     claims
 }

@@ -20,7 +20,8 @@ use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
 use crate::task::{build, learn};
 use crate::{
-    Workspace, compare, environment, link, openlineage, outbox, quality, quarantine, run, upkeep,
+    Workspace, compare, environment, link, merge, openlineage, outbox, quality, quarantine, run,
+    upkeep,
 };
 
 /// What the tasks of a schedule are called in `system.tasks`, beside what each of them did.
@@ -178,6 +179,11 @@ async fn job(
             let work = link::within(workspace, recorder, select, link::Options::default());
             let reports = Box::pin(work).await?;
             well(link::refused(&reports), json!({"links": reports.len()}))
+        }
+        Runs::Merge => {
+            let options = merge::Options { who: merge::BY_ITSELF, ..merge::Options::default() };
+            let reports = Box::pin(merge::each(workspace, recorder, select, options)).await?;
+            Ok(json!({"merges": reports.len()}))
         }
         Runs::Reconcile => {
             let options = compare::Options {

@@ -158,14 +158,14 @@ impl Values {
 
 /// What rows hold: how many there are, and the sum of the digests of all their values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) rows: u64,
-    pub(super) sum: u128,
+pub(crate) struct Content {
+    pub(crate) rows: u64,
+    pub(crate) sum: u128,
 }
 
 impl Content {
     /// Adds the rows of a batch, whose order does not matter.
-    pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let columns = batch.columns().iter().map(comparable).collect::<Result<Vec<_>>>()?;
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
         let converter = RowConverter::new(fields.collect()).map_err(unreadable)?;

@@ -161,6 +161,14 @@ pub(crate) fn write_request(
         NewColumns::Add => NewTargetColumns::Add,
         NewColumns::Ignore => NewTargetColumns::Ignore,
         NewColumns::Fail => NewTargetColumns::Fail,
+        // The project's check says so before.
+        NewColumns::Quarantine => {
+            return Err(Error::invalid(format!(
+                "stream \"{}\" sets rows with new columns aside, which only the lake does",
+                stream.stream
+            ))
+            .hint("Use new_columns: add, ignore or fail for other destinations."));
+        }
     };
     let changes = sync.reads_lake() && stream.read == Read::Incremental;
     let deleted = stream.deleted.clone().or_else(|| changes.then(|| DELETED.to_owned()));

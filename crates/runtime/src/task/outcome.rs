@@ -146,12 +146,16 @@ pub(crate) async fn compare(
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("experiment", POLICIES);
     let result = experiment::measure(&context, sums).await;
-    recorder.settled(timer, result, |rows| {
+    let rows = recorder.settled(timer, result, |rows| {
         let broken = rows.iter().any(|row| matches!(&*row.standing, "breached" | "split-broken"));
-        let status = if broken { "warned" } else { "succeeded" };
+        let doubted = broken || !experiment::warnings(rows).is_empty();
+        let status = if doubted { "warned" } else { "succeeded" };
         let outcome = TaskOutcome { rows_out: Some(rows.len() as u64), ..TaskOutcome::default() };
         (status.to_owned(), outcome)
     })?;
+    for text in experiment::warnings(&rows) {
+        recorder.notice(text);
+    }
     Ok(())
 }
 

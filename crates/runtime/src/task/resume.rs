@@ -29,7 +29,7 @@ const EVERY: Duration = Duration::from_secs(60);
 const BY_PAGES: &[&str] = &["rest"];
 
 /// Sources of which the same holds for a full read, or whose program may not look at where it shall go on then.
-const ONLY_INCREMENTAL: &[&str] = &["hubspot", "salesforce", "singer", "airbyte", "program"];
+const ONLY_INCREMENTAL: &[&str] = &["hubspot", "singer", "airbyte", "program"];
 
 /// How far a read had come.
 #[derive(Debug, Deserialize, Serialize)]

@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 use super::balance;
 use super::changes;
 use super::deliver::deliver;
+use super::new_columns;
 use super::null_keys;
 use super::resume::{self, Pace};
 use super::share::{Lane, Share, lanes};
@@ -409,6 +410,7 @@ impl Job<'_> {
         }
         let (table, key) = (self.stream.table(), written_by(self.stream));
         null_keys::set_aside(&mut page, self.connector, &table, key)?;
+        new_columns::set_aside(&mut page, self.connector, self.stream, self.there.as_deref())?;
         Ok(page)
     }
 
@@ -647,7 +649,7 @@ pub(crate) fn gone<'a>(
 }
 
 /// Whether each read replaces all rows of the table.
-fn replaces(stream: &Stream) -> bool {
+pub(crate) fn replaces(stream: &Stream) -> bool {
     written_by(stream).is_empty() && stream.write != WriteModeDeclared::Append
 }
 
@@ -876,12 +878,14 @@ async fn known_schema(job: &Job<'_>) -> Result<Option<SchemaRef>> {
     Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
 }
 
-/// Lands mended rows and their position, once per `replay`, a digest of what is mended.
+/// Lands mended rows and their position, if the read of the source is told another one by it, once per `replay`, a digest of
+/// what is mended. The commit says which rows those are, if `landed` does.
 pub(crate) async fn land_replayed(
     job: &Job<'_>,
     batches: Vec<RecordBatch>,
-    position: Position,
+    position: Option<Position>,
     replay: &str,
+    landed: Option<Value>,
 ) -> Result<()> {
     let lake = &job.workspace.lake;
     let done = lake
@@ -901,10 +905,17 @@ pub(crate) async fn land_replayed(
         }
         other => other,
     };
-    let write = Write::new(mode, rows, format!("replay {}.{}", job.sync_name, job.stream.stream))
-        .checkpoint(job.app.clone(), Checkpoint { sequence: job.sequence, position: position.0 })
-        .add_columns()
-        .property("replay", replay.into());
+    let mut write =
+        Write::new(mode, rows, format!("replay {}.{}", job.sync_name, job.stream.stream))
+            .add_columns()
+            .property("replay", replay.into());
+    if let Some(landed) = landed {
+        write = write.property(quarantine::LANDED, landed);
+    }
+    if let Some(Position(position)) = position {
+        let checkpoint = Checkpoint { sequence: job.sequence, position };
+        write = write.checkpoint(job.app.clone(), checkpoint);
+    }
     lake.write(&job.at, write).await?;
     Ok(())
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_state::{OutboxStatus, PolicyDeliveries};
+use flywheel_state::{OutboxStatus, Piece, PolicyDeliveries, no_place};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{items, json_of};
+use super::{json_of, piece};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, counted};
+use crate::input::{Asked, counted, cut};
 use crate::problem::{Problem, Result};
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -28,7 +28,10 @@ pub(super) fn routes(routes: &mut Routes) {
 struct Which {
     status: Option<String>,
     policy: Option<String>,
+    /// Deliveries of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest turn if absent.
+    cursor: Option<String>,
 }
 
 async fn actions(
@@ -56,23 +59,31 @@ async fn actions(
     let limit = counted(which.limit);
     let found = app.with(move |workspace| async move {
         let store = &workspace.store;
+        let piece = Piece { after: which.cursor.as_deref(), limit: limit + 1 };
         let Some(open) = reading.open_policies(&workspace).await? else {
-            return store.outbox(status, which.policy.as_deref(), limit);
+            return store.outbox_of(status, which.policy.as_deref(), piece);
         };
         // Others decide by what the caller does not see, and so may those that nobody declares any more.
+        if let Some(key) = piece.after {
+            // Ids follow from policy, moment and unit, so that a place would tell whom a policy decided for.
+            let place = store.outbox_entry(key)?;
+            if place.is_none_or(|entry| !open.contains(&entry.policy)) {
+                return Err(no_place(key));
+            }
+        }
         let mut found = Vec::new();
         for policy in open.iter().filter(|one| which.policy.as_ref().is_none_or(|it| it == *one)) {
-            found.extend(store.outbox(status, Some(policy.as_str()), limit)?);
+            found.extend(store.outbox_of(status, Some(policy.as_str()), piece)?);
         }
         found.sort_by(|a, b| {
             b.turn.cmp(&a.turn).then_with(|| (&a.policy, &a.key).cmp(&(&b.policy, &b.key)))
         });
-        found.truncate(limit as usize);
         Ok(found)
     });
     // What is sent may hold what people may not see, and so may what a receiver answers: many say what they refuse.
     let queries = caller.may(Permission::Query);
-    let found = found.await?.into_iter().map(|entry| {
+    let (found, next) = cut(found.await?, limit, |entry| entry.key.clone());
+    let found = found.into_iter().map(|entry| {
         json!({
             "key": entry.key, "policy": entry.policy, "turn": entry.turn, "decision_id": entry.decision_id,
             "action": entry.action, "status": entry.status.name(), "attempts": entry.attempts,
@@ -80,7 +91,7 @@ async fn actions(
             "error": entry.error.filter(|_| queries),
         })
     });
-    items(&found.collect::<Vec<_>>())
+    piece(&found.collect::<Vec<_>>(), next)
 }
 
 async fn counts(

@@ -14,13 +14,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{done, items, json_of};
+use super::{done, items, json_of, with_next};
 use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::gate::{Access, Noted, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::page_key;
 use crate::problem::{Problem, Result};
+use crate::quota;
 use crate::sign_in;
 use crate::site;
 
@@ -67,6 +68,12 @@ pub(super) fn routes(routes: &mut Routes) {
     );
     routes.delete("/v1/tokens/{token}", Access::SignedIn, "Takes a token back", revoke);
     routes.get("/v1/rules", administer, "Lists rules with who sees which rows and columns", rules);
+    routes.get(
+        "/v1/quotas",
+        administer,
+        "Lists what users of each role may take, and who wanted more, newest first",
+        quotas,
+    );
     routes.get("/v1/audit", audit, "Shows who did what, newest first", trail);
     routes.get("/v1/audit/verify", audit, "Proves that the audit log is as it was written", verify);
 }
@@ -432,16 +439,61 @@ async fn rules(State(app): State<Arc<App>>) -> Result<Response> {
     json_of(&found.await?)
 }
 
+/// Rows about who wanted more than their quota.
+const HITS_SHOWN: u32 = 50;
+
+async fn quotas(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let read = app.blocking(|app| {
+        let store = &app.workspace().store;
+        Ok((store.users()?, store.audit_rows_of(quota::EXCEEDED, HITS_SHOWN)?))
+    });
+    let (users, hits) = read.await?;
+    let workspace = app.workspace();
+    let quotas = &workspace.project.file.quotas;
+    let roles = Role::ALL.map(|role| {
+        let count = users.iter().filter(|user| user.role == role.word()).count();
+        json!({
+            "role": role.word(), "user_count": count, "quota": quota::shown(quotas.of(None, Some(role.word()))),
+        })
+    });
+    let own = quotas.users.keys().map(|name| {
+        let known = users.iter().find(|user| user.name == *name);
+        let role = known.map(|user| user.role.as_str());
+        json!({"user": name, "role": role, "quota": quota::shown(quotas.of(Some(name.as_str()), role))})
+    });
+    let own: Vec<Value> = own.collect();
+    // Who wanted more is a part of the audit log, and for those who may read it.
+    let hits = caller.may(Permission::Audit).then(|| {
+        let shown = hits.iter().map(|row| {
+            json!({
+                "number": row.number, "at": row.at.to_string(), "who": row.who, "quota": row.object,
+                "most": row.detail.pointer("/more/most"), "said": row.detail.pointer("/more/said"),
+            })
+        });
+        shown.collect::<Vec<Value>>()
+    });
+    let memory = workspace.project.file.memory.bytes;
+    json_of(&json!({"items": roles, "users": own, "hits": hits, "memory_bytes": memory}))
+}
+
 /// Which entries.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
+    /// `next` of the piece before; the newest entries if absent.
+    cursor: Option<i64>,
+    /// The same, as it was called before.
     before: Option<i64>,
+    /// Entries of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
 }
 
 async fn trail(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
-    let rows = app
-        .blocking(move |app| app.workspace().store.audit_rows(which.before, counted(which.limit)));
+    let before = which.cursor.or(which.before);
+    let limit = counted(which.limit);
+    let rows = app.blocking(move |app| app.workspace().store.audit_rows(before, limit));
     let rows = rows.await?;
     let next = rows.last().filter(|row| row.number > 1).map(|row| row.number);
     let shown = rows.iter().map(|row| {
@@ -450,7 +502,8 @@ async fn trail(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Resul
             "detail": row.detail, "digest": row.digest,
         })
     });
-    json_of(&json!({"items": shown.collect::<Vec<_>>(), "next": next}))
+    let answer = json_of(&json!({"items": shown.collect::<Vec<_>>(), "next": next}))?;
+    Ok(with_next(answer, next.map(|number| number.to_string())))
 }
 
 async fn verify(State(app): State<Arc<App>>) -> Result<Response> {

@@ -9,16 +9,16 @@ use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult};
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Workspace, approval};
-use flywheel_state::{Approval, ApprovalStatus, NewQuantity, SeenApproval};
+use flywheel_state::{Approval, ApprovalStatus, NewQuantity, Piece, SeenApproval, no_place};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::json_of;
+use super::{json_of, with_next};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Noted, Permission, Routes, refused};
-use crate::input::{Asked, Input, Place, counted};
+use crate::input::{Asked, Input, Place, counted, cut};
 use crate::live::Live;
 use crate::problem::{Problem, Result};
 
@@ -52,7 +52,10 @@ struct Which {
     /// waiting, approved, rejected or expired; waiting if absent.
     status: Option<String>,
     policy: Option<String>,
+    /// Deliveries of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest turn if absent.
+    cursor: Option<String>,
 }
 
 fn shown(one: &Approval, queries: bool) -> Value {
@@ -104,16 +107,24 @@ async fn list(
         let store = &workspace.store;
         let open = reading.open_policies(&workspace).await?;
         let seen = |policy: &str| open.as_ref().is_none_or(|open| open.contains(policy));
+        let piece = Piece { after: which.cursor.as_deref(), limit: limit + 1 };
+        if let Some(key) = piece.after {
+            // Ids follow from policy, moment and unit, so that a place would tell whom a policy decided for.
+            let place = store.approval(key)?;
+            if place.is_none_or(|one| !seen(&one.policy)) {
+                return Err(no_place(key));
+            }
+        }
         let mut waiting = store.approvals_waiting()?;
         waiting.retain(|(policy, _)| seen(policy));
         let mut found = match &open {
-            None => store.approvals(Some(status), which.policy.as_deref(), limit)?,
+            None => store.approvals_of(Some(status), which.policy.as_deref(), piece)?,
             Some(open) => {
                 let asked =
                     |policy: &&String| which.policy.as_ref().is_none_or(|wanted| wanted == *policy);
                 let mut found = Vec::new();
                 for policy in open.iter().filter(asked) {
-                    found.extend(store.approvals(Some(status), Some(policy.as_str()), limit)?);
+                    found.extend(store.approvals_of(Some(status), Some(policy.as_str()), piece)?);
                 }
                 found
             }
@@ -121,18 +132,19 @@ async fn list(
         found.sort_by(|a, b| {
             b.turn.cmp(&a.turn).then_with(|| (&a.policy, &a.key).cmp(&(&b.policy, &b.key)))
         });
-        found.truncate(limit as usize);
         Ok((found, waiting))
     });
     let (found, waiting) = found.await?;
+    let (found, next) = cut(found, limit, |one| one.key.clone());
     let queries = caller.may(Permission::Query);
     let policies =
         waiting.iter().map(|(policy, count)| json!({"policy": policy, "waiting": count}));
-    json_of(&json!({
+    let answer = json_of(&json!({
         "items": found.iter().map(|one| shown(one, queries)).collect::<Vec<_>>(),
         "waiting": waiting.iter().map(|(_, count)| count).sum::<u64>(),
-        "policies": policies.collect::<Vec<_>>(),
-    }))
+        "policies": policies.collect::<Vec<_>>(), "next": next,
+    }))?;
+    Ok(with_next(answer, next))
 }
 
 /// A delivery, as it was seen.

@@ -518,7 +518,7 @@ async fn profile_now(
     }
     let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
     let found = app.with(move |workspace| async move {
-        let made = Box::pin(profile(&workspace, &name, true)).await;
+        let made = Box::pin(profile(&workspace, &name, true, &reading)).await;
         let said = reading.said(&workspace.project);
         made.map_err(|error| said.error(error, &format!("the profile of {name}")))?;
         shown(&workspace, &name, &reading).await

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use flywheel_base::{Timestamp, entropy};
+use flywheel_base::{Result as BaseResult, Timestamp, entropy};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
 use flywheel_project::resource::rule::Role;
 use flywheel_project::resource::schedule::Language;
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::admin::{shown_token, visible};
-use super::{done, items, json_of};
+use super::{done, items, json_of, queries};
 use crate::app::App;
 use crate::auth::{self, Caller, Link};
 use crate::gate::{Access, Allows as _, Noted, Permission, Routes};
@@ -513,14 +513,19 @@ async fn kept(app: &Arc<App>, board: Dashboard, read: Option<String>) -> Result<
                 "the dashboard was not kept, because the project cannot be read with it",
             ));
         }
-        dashboard::kept(&shared.workspace(), &board.dashboard)
+        // A dashboard whose file went in another way left its links.
+        let revoked = match wanted {
+            None => take_back(&shared.workspace(), &board.dashboard)?,
+            Some(_) => Vec::new(),
+        };
+        Ok((dashboard::kept(&shared.workspace(), &board.dashboard)?, revoked))
     });
-    let kept = kept.await?;
+    let (kept, revoked) = kept.await?;
     app.tell(Live::new("changed", json!({"what": ["assets", "dashboards"]})));
     let mut response = json_of(&json!({"name": name, "file": kept.file, "version": kept.version}))?;
-    response
-        .extensions_mut()
-        .insert(Noted(json!({"file": kept.file, "before": read, "after": kept.version})));
+    response.extensions_mut().insert(Noted(json!({
+        "file": kept.file, "before": read, "after": kept.version, "revoked": revoked,
+    })));
     Ok(response)
 }
 
@@ -537,7 +542,7 @@ async fn remove(
     Asked(read): Asked<Version>,
 ) -> Result<Response> {
     let (name, shared) = (place.name(), Arc::clone(&app));
-    let file = app.with(move |_| async move {
+    let removed = app.with(move |_| async move {
         let _turn = shared.writing.lock().await;
         let workspace = shared.workspace();
         let removed = dashboard::remove(&workspace, &name, &read.version)?;
@@ -547,12 +552,12 @@ async fn remove(
                 "the dashboard was not removed, because the project cannot be read without it",
             ));
         }
-        Ok(removed.file)
+        Ok((removed.file, take_back(&shared.workspace(), &name)?))
     });
-    let file = file.await?;
+    let (file, revoked) = removed.await?;
     app.tell(Live::new("changed", json!({"what": ["assets", "dashboards"]})));
     let mut response = done();
-    response.extensions_mut().insert(Noted(json!({"file": file})));
+    response.extensions_mut().insert(Noted(json!({"file": file, "revoked": revoked})));
     Ok(response)
 }
 
@@ -581,6 +586,11 @@ const LINK_DAYS_MAX: u16 = 365;
 
 fn scope_of(name: &str) -> String {
     format!("{}{name}", Link::BOARD)
+}
+
+/// Takes back all links to a dashboard of this name: they would show what is called so later. Says which.
+pub(super) fn take_back(workspace: &Workspace, name: &str) -> BaseResult<Vec<String>> {
+    queries::take_back_all(workspace, &scope_of(name))
 }
 
 async fn links(

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flywheel_base::Timestamp;
+use flywheel_runtime::follow::followed::{self, Followed, FollowedState};
 use flywheel_runtime::lag::{self, LastSuccess};
 use serde_json::{Map, Value, json};
 
@@ -82,6 +83,18 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
         &[("", read(&stats.connections))],
     );
     add(
+        "flywheel_postgres_connections",
+        "gauge",
+        "Open connections of clients of PostgreSQL.",
+        &[("", read(&stats.postgres_connections))],
+    );
+    add(
+        "flywheel_postgres_statements_total",
+        "counter",
+        "Statements of clients of PostgreSQL that were planned.",
+        &[("", read(&stats.postgres_statements))],
+    );
+    add(
         "flywheel_events_total",
         "counter",
         "Events by what became of them.",
@@ -135,6 +148,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
     text.push_str(&latencies(stats));
     text.push_str(&runs(&counts));
     text.push_str(&syncs(&streams, app.machine_now()));
+    let follows = app.blocking(|app| followed::followed(&app.workspace())).await?;
+    text.push_str(&followed_syncs(&follows));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
@@ -192,6 +207,47 @@ fn syncs(streams: &[LastSuccess], now: Timestamp) -> String {
         lags.push_str(&format!("{lag}{labels} {behind}\n"));
     }
     ended + &lags
+}
+
+/// How syncs are doing that are followed; nothing, if none is.
+fn followed_syncs(all: &[Followed]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = String::new();
+    let mut add = |name: &str, help: &str, value: &dyn Fn(&Followed) -> Option<f64>| {
+        text.push_str(&head(name, "gauge", help));
+        for one in all {
+            if let Some(value) = value(one) {
+                text.push_str(&format!("{name}{{sync=\"{}\"}} {value}\n", label(&one.sync)));
+            }
+        }
+    };
+    add(
+        "flywheel_sync_followed",
+        "Whether a sync that shall be followed is followed now.",
+        &|one| Some(if one.state == FollowedState::Following { 1.0 } else { 0.0 }),
+    );
+    add(
+        "flywheel_sync_follow_failed",
+        "Whether it failed for good while it was followed.",
+        &|one| Some(if one.state == FollowedState::Failed { 1.0 } else { 0.0 }),
+    );
+    add("flywheel_sync_follow_attempts", "How often a system did not answer in a row.", &|one| {
+        Some(one.failing().map_or(0.0, |failing| f64::from(failing.attempt)))
+    });
+    add("flywheel_sync_follow_rows", "Rows read since it is followed.", &|one| {
+        Some(one.rows() as f64)
+    });
+    add("flywheel_sync_follow_rows_per_second", "Rows read in a second.", &|one| {
+        Some(one.rows_per_second)
+    });
+    add(
+        "flywheel_sync_follow_last_commit_timestamp_seconds",
+        "When rows were last committed while it was followed.",
+        &|one| one.committed_at.map(|at| at.micros() as f64 / 1e6),
+    );
+    text
 }
 
 async fn openapi(State(app): State<Arc<App>>) -> Result<Response> {

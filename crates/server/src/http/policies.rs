@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{declared, done, items, json_of, unknown};
+use super::{Ordered, declared, done, items, json_of, unknown, with_next};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Noted, Permission, Routes, refused};
@@ -331,7 +331,10 @@ async fn create(
 struct Which {
     arm: Option<String>,
     unit: Option<String>,
+    /// Decisions of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest decisions if absent.
+    cursor: Option<String>,
 }
 
 async fn decisions(
@@ -343,27 +346,32 @@ async fn decisions(
     let name = known(&app, place)?;
     let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
-        let mut sql =
-            format!("select * from system.decisions where policy = {}", rows::literal(&name));
+        let mut condition = format!("policy = {}", rows::literal(&name));
         for (column, value) in [("arm", which.arm), ("unit_id", which.unit)] {
             if let Some(value) = value {
-                sql.push_str(&format!(" and {column} = {}", rows::literal(&value)));
+                condition.push_str(&format!(" and {column} = {}", rows::literal(&value)));
             }
         }
+        let list = Ordered {
+            table: "system.decisions",
+            condition,
+            key: "decision_id",
+            falling: "decided_at",
+            rising: &["unit_id"],
+        };
         let limit = counted(which.limit);
-        sql.push_str(&format!(" order by decided_at desc, unit_id limit {limit}"));
-        let table =
-            rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit as usize)
-                .await?;
+        let reading_of = list.read(&workspace, &reading, which.cursor.as_deref(), limit);
+        let (table, next) = Box::pin(reading_of).await?;
         let names = names(&workspace, &reading, &name, &table).await;
-        Ok((table, names))
+        Ok((table, names, next))
     });
-    let (table, names) = found.await?;
+    let (table, names, next) = found.await?;
     let mut answer = json!(table);
     if let Value::Object(answer) = &mut answer {
         answer.insert("names".to_owned(), json!(names));
+        answer.insert("next".to_owned(), json!(next));
     }
-    json_of(&answer)
+    Ok(with_next(json_of(&answer)?, next))
 }
 
 async fn replay(

@@ -181,7 +181,7 @@ async fn shown_one(app: &Arc<App>, caller: &Caller, name: String) -> Result<Resp
 }
 
 /// The version that a request says it knows.
-fn known_version(headers: &HeaderMap) -> Option<String> {
+pub(super) fn known_version(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
     let tag = tag.strip_prefix("W/").unwrap_or(tag);
     Some(tag.trim_matches('"').to_owned())
@@ -506,11 +506,15 @@ fn scope_of(name: &str) -> String {
 
 /// Takes back all keys that were made of a query of this name before: they would open what is published under it now or
 /// later. Says which.
-fn take_back(workspace: &Workspace, name: &str) -> BaseResult<Vec<String>> {
-    let scope = scope_of(name);
+pub(super) fn take_back(workspace: &Workspace, name: &str) -> BaseResult<Vec<String>> {
+    take_back_all(workspace, &scope_of(name))
+}
+
+/// Takes back all tokens with a scope. Says which.
+pub(super) fn take_back_all(workspace: &Workspace, scope: &str) -> BaseResult<Vec<String>> {
     let mut revoked = Vec::new();
     for token in workspace.store.tokens()? {
-        if !token.revoked && token.scopes.contains(&scope) {
+        if !token.revoked && token.scopes.iter().any(|one| one == scope) {
             workspace.store.revoke_token(&token.id)?;
             revoked.push(token.id);
         }

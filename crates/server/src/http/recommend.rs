@@ -9,12 +9,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, Gather, GatherLimits, Result as BaseResult};
 use flywheel_decision::decide::Question;
-use flywheel_decision::feedback::{FreshList, Suggestion};
+use flywheel_decision::feedback::{self as suggesting, FreshList, Suggestion};
 use flywheel_decision::table::DecisionRow;
 use flywheel_decision::withheld;
 use flywheel_project::resource::policy::Choose;
+use flywheel_runtime::feedback::hides_items;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, policy};
+use flywheel_state::Artifact;
 use flywheel_warehouse::TableName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,8 @@ pub(crate) struct Item {
     pub(crate) item: String,
     pub(crate) score: Option<f64>,
     pub(crate) reason: Option<String>,
+    /// What speaks most for it.
+    pub(crate) source: Option<String>,
 }
 
 /// What one artifact recommends to each.
@@ -77,7 +81,7 @@ impl Lists {
 
 async fn read(workspace: &Workspace, learner: &str, artifact: String) -> BaseResult<Recommended> {
     let sql = format!(
-        "select user_id, item_id, score, reason from {} order by user_id, rank",
+        "select user_id, item_id, score, reason, source from {} order by user_id, rank",
         rows::quoted(&format!("learn.{learner}"))
     );
     let found = Rows::query(workspace, &sql).await?;
@@ -87,6 +91,7 @@ async fn read(workspace: &Workspace, learner: &str, artifact: String) -> BaseRes
             item: found.text(row, 1)?.unwrap_or_default(),
             score: found.number(row, 2)?,
             reason: found.text(row, 3)?,
+            source: found.text(row, 4)?,
         };
         lists.entry(found.text(row, 0)?.unwrap_or_default()).or_default().push(item);
     }
@@ -98,7 +103,42 @@ async fn read(workspace: &Workspace, learner: &str, artifact: String) -> BaseRes
 struct Whom {
     learner: Option<String>,
     unit: Option<String>,
+    /// How many items; 10 if absent.
     k: Option<usize>,
+    /// As `k`.
+    n: Option<usize>,
+    /// Conditions on the learner's `attributes` with commas between them, such as `category:shoes|boots,brand!=acme,price<50`.
+    filter: Option<String>,
+    /// Items that are left out, with commas between them.
+    exclude: Option<String>,
+}
+
+impl Whom {
+    /// How many items are asked for.
+    fn count(&self) -> usize {
+        self.n.or(self.k).unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX)
+    }
+
+    /// What is asked for beyond the list that is there; none if nothing is.
+    fn question(&self) -> Result<Option<suggesting::Question>> {
+        let filter = self.filter.clone().filter(|text| !text.trim().is_empty());
+        let excluded: Vec<String> = self
+            .exclude
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect();
+        if excluded.len() > ITEMS_MAX {
+            return Err(Problem::invalid(format!("more than {ITEMS_MAX} items are excluded"))
+                .hint("Leave them out by an attribute: `filter=`, or `rules: {exclude: …}`."));
+        }
+        if filter.is_none() && excluded.is_empty() {
+            return Ok(None);
+        }
+        let count = Some(self.count());
+        Ok(Some(suggesting::Question { count, filter, excluded, stock: None, filled_up: true }))
+    }
 }
 
 /// Items of one answer unless something else is asked for.
@@ -111,6 +151,7 @@ async fn recommend(
     Extension(caller): Extension<Caller>,
     Asked(whom): Asked<Whom>,
 ) -> Result<Response> {
+    let (count, question) = (whom.count(), whom.question()?);
     let (Some(learner), Some(unit)) = (whom.learner, whom.unit) else {
         return Err(Problem::invalid("learner and unit are not both given")
             .hint("Ask like this: /v1/recommend?learner=next_basket&unit=c-17&k=10"));
@@ -146,6 +187,9 @@ async fn recommend(
                 .hint(format!("Run a turn, or `flywheel learn {learner}`.")),
         ));
     };
+    if let Some(question) = question {
+        return asked(&app, &caller, (&learner, &unit), &newest, question).await;
+    }
     let lists = match app.lists.held(&learner, &newest.digest) {
         Some(lists) => lists,
         None => {
@@ -163,11 +207,46 @@ async fn recommend(
         Some((items, _)) => items.as_slice(),
         None => own.or_else(|| lists.lists.get(EVERYBODY)).map(Vec::as_slice).unwrap_or_default(),
     };
-    let count = whom.k.unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX).min(list.len());
+    // What can be had may have changed since the list was made.
+    let stock = feedback::stock(&app, &learner).await?;
+    let have = |one: &&Item| stock.as_ref().is_none_or(|stock| stock.contains(&one.item));
+    let items: Vec<&Item> = list.iter().filter(have).take(count).collect();
     json_of(&json!({
         "learner": learner, "artifact": lists.artifact, "unit": unit, "known": own.is_some() || fresh.is_some(),
-        "since_fit": fresh.as_ref().map_or(0, |(_, acts)| *acts),
-        "items": list.get(..count).unwrap_or_default(),
+        "source": items.first().and_then(|item| item.source.as_deref()),
+        "since_fit": fresh.as_ref().map_or(0, |(_, acts)| *acts), "items": items,
+    }))
+}
+
+/// Answers a question that the list of the fit does not: with a filter, or without some items.
+async fn asked(
+    app: &Arc<App>,
+    caller: &Caller,
+    (learner, unit): (&str, &str),
+    newest: &Artifact,
+    mut question: suggesting::Question,
+) -> Result<Response> {
+    let workspace = app.workspace();
+    let project = &workspace.project;
+    if !project.rules.is_empty() {
+        let (reading, name) = (caller.reading(project), learner.to_owned());
+        let hidden = app
+            .with(move |workspace| async move { hides_items(&workspace, &name, &reading).await });
+        let hidden = hidden.await?;
+        // Items that nobody had are in no table of the learner: they are for who sees all items alone.
+        question.filled_up = !hidden;
+        if hidden && question.filter.is_some() {
+            let detail = format!("what \"{learner}\" knows of its items is not all for you");
+            let denied = Problem::new(StatusCode::FORBIDDEN, "denied", detail);
+            return Err(denied.hint("Ask without filter, or whoever keeps the project's rules."));
+        }
+    }
+    let filter = question.filter.clone();
+    let made = feedback::asked(app, learner, unit, newest, question).await?;
+    json_of(&json!({
+        "learner": learner, "artifact": newest.digest, "unit": unit, "known": made.known,
+        "source": made.items.first().and_then(|item| item.source.as_deref()),
+        "since_fit": made.acts, "filter": filter, "shortfall": made.shortfall, "items": made.items,
     }))
 }
 
@@ -246,6 +325,7 @@ async fn fresh_of(
                 item: one.item.clone(),
                 score: one.score.unwrap_or_default(),
                 reason: one.reason.clone().unwrap_or_default(),
+                source: one.source.clone().unwrap_or_default(),
             })
             .collect(),
     }))

@@ -10,16 +10,16 @@ use flywheel_base::{Error, ErrorKind, Result as BaseResult};
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::{Workspace, compare};
-use flywheel_state::{Run, Task as TaskRow};
+use flywheel_state::{Piece, Run, Task as TaskRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{items, json_of, unknown};
+use super::{items, json_of, piece, unknown};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, Input, Place, counted};
+use crate::input::{Asked, Input, Place, counted, cut};
 use crate::problem::{Problem, Result};
 use crate::schedule;
 use crate::work::{Task, Work, reload};
@@ -72,11 +72,11 @@ pub(super) fn routes(routes: &mut Routes) {
 struct Which {
     kind: Option<String>,
     status: Option<String>,
+    /// Runs of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest runs if absent.
+    cursor: Option<String>,
 }
-
-/// How many runs are looked at for those of a kind or status.
-const LOOKED_AT: u32 = 5_000;
 
 async fn runs(
     State(app): State<Arc<App>>,
@@ -84,18 +84,16 @@ async fn runs(
     Asked(which): Asked<Which>,
 ) -> Result<Response> {
     let said = caller.said(&app.workspace().project);
-    let all = app.blocking(move |app| {
-        let plain = which.kind.is_none() && which.status.is_none();
+    let found = app.blocking(move |app| {
         let count = counted(which.limit);
-        let mut runs = app.workspace().store.runs(if plain { count } else { LOOKED_AT })?;
-        runs.retain(|run| {
-            which.kind.as_ref().is_none_or(|kind| *kind == run.kind)
-                && which.status.as_ref().is_none_or(|status| *status == run.status)
-        });
-        runs.truncate(count as usize);
-        Ok(runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>())
+        let piece = Piece { after: which.cursor.as_deref(), limit: count + 1 };
+        let (kind, status) = (which.kind.as_deref(), which.status.as_deref());
+        let runs = app.workspace().store.runs_of(kind, status, piece)?;
+        let (runs, next) = cut(runs, count, |run| run.run_id.clone());
+        Ok((runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>(), next))
     });
-    items(&all.await?)
+    let (found, next) = found.await?;
+    piece(&found, next)
 }
 
 /// How long a run took, in milliseconds.

@@ -12,16 +12,18 @@ use flywheel_connect::action::webhook::is_signed;
 use flywheel_project::resource::schedule::Schedule;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::{Workspace, alert, schedule};
-use flywheel_state::{Alert, Asked as AskedRun, Cause, RunStatus, ScheduleState, ScheduledRun};
+use flywheel_state::{
+    Alert, Asked as AskedRun, Cause, Piece, RunStatus, ScheduleState, ScheduledRun,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{declared, done, items, json_of};
+use super::{declared, done, items, json_of, piece};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, Input, Limit, Place, counted, read};
+use crate::input::{Asked, Input, Pieces, Place, counted, cut, read};
 use crate::problem::{Problem, Result};
 
 /// How many moments to come are shown.
@@ -256,11 +258,11 @@ async fn resume(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 struct Which {
     schedule: Option<String>,
     status: Option<String>,
+    /// Runs of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest runs if absent.
+    cursor: Option<String>,
 }
-
-/// How many runs are looked at for those of a status.
-const LOOKED_AT: u32 = 10_000;
 
 async fn runs(
     State(app): State<Arc<App>>,
@@ -270,19 +272,21 @@ async fn runs(
     let said = caller.said(&app.workspace().project);
     let found = app.blocking(move |app| {
         let count = counted(which.limit);
-        let looked_at = if which.status.is_some() { LOOKED_AT } else { count };
         let names = RunStatus::ALL.map(RunStatus::name);
         if let Some(status) = which.status.as_deref().filter(|status| !names.contains(status)) {
             let error = flywheel_base::Error::invalid(format!("no run is \"{status}\""));
             return Err(error.hint(suggest::hint(status, names)));
         }
         let workspace = app.workspace();
-        let mut runs = workspace.store.schedule_runs(which.schedule.as_deref(), looked_at)?;
-        runs.retain(|run| which.status.as_ref().is_none_or(|status| status == run.status.name()));
-        runs.truncate(count as usize);
-        Ok(runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>())
+        let of = |word: &str| RunStatus::ALL.into_iter().find(|status| status.name() == word);
+        let status = which.status.as_deref().and_then(of);
+        let piece = Piece { after: which.cursor.as_deref(), limit: count + 1 };
+        let runs = workspace.store.schedule_runs_of(which.schedule.as_deref(), status, piece)?;
+        let (runs, next) = cut(runs, count, |run| run.id.clone());
+        Ok((runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>(), next))
     });
-    items(&found.await?)
+    let (found, next) = found.await?;
+    piece(&found, next)
 }
 
 async fn run_of(
@@ -320,10 +324,15 @@ async fn rerun(
 async fn alerts(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Asked(limit): Asked<Limit>,
+    Asked(which): Asked<Pieces>,
 ) -> Result<Response> {
     let said = caller.said(&app.workspace().project);
-    let all = app.blocking(move |app| app.workspace().store.alerts(limit.count()));
+    let all = app.blocking(move |app| {
+        let count = counted(which.limit);
+        let piece = Piece { after: which.cursor.as_deref(), limit: count + 1 };
+        let found = app.workspace().store.alerts_of(piece)?;
+        Ok(cut(found, count, |alert| alert.key.clone()))
+    });
     let shown = |alert: &Alert| {
         let text = alert.payload.get("text").and_then(Value::as_str).map(str::to_owned);
         json!({
@@ -335,7 +344,8 @@ async fn alerts(
             "title": alert.payload.get("title"), "text": said.of(text),
         })
     };
-    items(&all.await?.iter().map(shown).collect::<Vec<_>>())
+    let (all, next) = all.await?;
+    piece(&all.iter().map(shown).collect::<Vec<_>>(), next)
 }
 
 async fn alert_states(

@@ -175,7 +175,7 @@ fn no_link(app: &App) -> Problem {
 }
 
 /// Refuses a password where only owners have one.
-fn check_local(app: &App, role: &str) -> Result<()> {
+pub(crate) fn check_local(app: &App, role: &str) -> Result<()> {
     let workspace = app.workspace();
     let Some(declared) = &workspace.project.file.sign_in else { return Ok(()) };
     if declared.local == LocalSignIn::Yes || role == Role::Owner.word() {

@@ -26,6 +26,7 @@ use crate::gate::{Access, Noted, Permission, Routes, refused};
 use crate::input::{Input, Place};
 use crate::live::Live;
 use crate::problem::{Problem, Result};
+use crate::quota;
 use crate::rows;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -140,6 +141,14 @@ where
     };
     // Who leaves drops this, and the query ends.
     let _guard = Under { app: Arc::clone(app), key, number, cancel: cancel.clone() };
+    // A statement waits for the others of its user before it takes a turn that somebody else could have.
+    let _place = tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            return Err(Problem::new(StatusCode::CONFLICT, "cancelled", CANCELLED));
+        }
+        place = quota::enter(app, caller, time) => place?,
+    };
     let running = async {
         let _turn = app.querying.acquire().await.map_err(|_| crate::app::ended("querying"))?;
         let stop = cancel.clone();

@@ -9,15 +9,17 @@ use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
 use flywheel_runtime::access::Reading;
+use flywheel_runtime::follow::followed::FollowedState;
 use flywheel_runtime::status::{PolicyStatus, Status, status as collect};
+use flywheel_state::no_place;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{items, json_of};
+use super::{json_of, piece};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, Limit};
+use crate::input::{Asked, Pieces, counted, cut};
 use crate::live;
 use crate::problem::Result;
 
@@ -72,6 +74,9 @@ async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
     let said = reading.said(&workspace.project);
     super::learners::withhold(&mut status.learners, said);
     super::policies::withhold(&mut status.policies, said);
+    for one in &mut status.followed {
+        one.error = said.of(one.error.take());
+    }
     let limits = reading.limits_now(workspace).await?;
     for table in status.landed.iter_mut().filter(|table| limits.uncounted.contains(&table.name)) {
         table.rows = None;
@@ -186,6 +191,12 @@ fn failed(status: &Status) -> impl Iterator<Item = &str> {
     failed.map(|learner| learner.learner.as_str())
 }
 
+/// The syncs that failed for good while they were followed.
+fn unfollowed(status: &Status) -> impl Iterator<Item = &str> {
+    let failed = status.followed.iter().filter(|one| one.state == FollowedState::Failed.word());
+    failed.map(|one| one.sync.as_str())
+}
+
 /// What a person should look at, the most urgent first.
 fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
     let mut all = Vec::new();
@@ -211,6 +222,11 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
     if !failed.is_empty() {
         let text = format!("not fitted when tried last: {}", failed.join(", "));
         all.push(json!({"kind": "failed-learners", "count": failed.len(), "names": failed, "target": "/learners", "text": text}));
+    }
+    let broken: Vec<&str> = unfollowed(status).collect();
+    if !broken.is_empty() {
+        let text = format!("not followed any more, as they failed: {}", broken.join(", "));
+        all.push(json!({"kind": "failed-follows", "count": broken.len(), "names": broken, "target": "/syncs", "text": text}));
     }
     if let Some(run) = workspace.store.runs(1)?.first().filter(|run| run.status == "failed") {
         all.push(json!({"kind": "failed-run", "count": 1, "names": [run.run_id], "target": format!("/runs/{}", run.run_id),
@@ -254,16 +270,19 @@ fn unheard(workspace: &Workspace, all: &mut Vec<Value>) -> BaseResult<()> {
 async fn turns(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Asked(limit): Asked<Limit>,
+    Asked(which): Asked<Pieces>,
 ) -> Result<Response> {
-    let (count, said) = (limit.count(), caller.said(&app.workspace().project));
-    let all = app
+    let (count, said) = (counted(which.limit), caller.said(&app.workspace().project));
+    let after = which.cursor.map(|cursor| cursor.parse::<i64>().map_err(|_| no_place(&cursor)));
+    let after = after.transpose()?;
+    let (all, next) = app
         .blocking(move |app| {
             let workspace = app.workspace();
             let runs = workspace.store.runs(RUNS_LOOKED_AT)?;
             let mut turns = workspace.store.turns()?;
             turns.reverse();
-            turns.truncate(count as usize);
+            turns.retain(|turn| after.is_none_or(|after| turn.turn < after));
+            let (turns, next) = cut(turns, count, |turn| turn.turn.to_string());
             let shown = |turn: flywheel_state::Turn| {
                 let run = runs.iter().find(|run| run.kind == "turn" && run.turn == Some(turn.turn));
                 let lasted = run.and_then(super::runs::duration_ms);
@@ -274,10 +293,10 @@ async fn turns(
                     "duration_ms": lasted, "status": run.map(|run| &run.status), "error": said.of(run.and_then(|run| run.error.clone())),
                 })
             };
-            Ok(turns.into_iter().map(shown).collect::<Vec<_>>())
+            Ok((turns.into_iter().map(shown).collect::<Vec<_>>(), next))
         })
         .await?;
-    items(&all)
+    piece(&all, next)
 }
 
 /// How many runs are looked at for those of turns.

@@ -7,9 +7,10 @@ use std::time::Instant;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult, quantity};
+use flywheel_base::{Error, Result as BaseResult, Timestamp, quantity};
 use flywheel_project::resource::sync::{LAKE, Sync};
 use flywheel_runtime::access::said::Said;
+use flywheel_runtime::follow::followed::{self, Followed};
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, compare, draft};
 use flywheel_state::Task;
@@ -17,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{declared, items, json_of, unknown};
+use super::{Ordered, declared, done, items, json_of, unknown, with_next};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
@@ -36,6 +37,18 @@ pub(super) fn routes(routes: &mut Routes) {
         Access::Needs(Permission::Operate),
         "Asks the source how far each stream is behind it",
         lag,
+    );
+    routes.post::<Pause, _, _>(
+        "/v1/syncs/{sync}/pause",
+        Access::Needs(Permission::Operate),
+        "Keeps a sync from being followed until it is resumed; what has come is committed first",
+        pause,
+    );
+    routes.act(
+        "/v1/syncs/{sync}/resume",
+        Access::Needs(Permission::Operate),
+        "Lets a paused sync be followed again, and one that failed",
+        resume,
     );
     routes.get(
         "/v1/quarantine",
@@ -61,6 +74,59 @@ pub(super) fn routes(routes: &mut Routes) {
 /// How many runs are looked at for the tasks of syncs.
 const RUNS_LOOKED_AT: u32 = 500;
 
+/// Why.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Pause {
+    /// The reason, for those who find it paused.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Pause>,
+) -> Result<Response> {
+    let (name, who) = (place.name(), caller.who());
+    let reason = input.reason.unwrap_or_else(|| format!("paused by {who}"));
+    app.blocking(move |app| followed::pause(&app.workspace(), &name, &reason, &who)).await?;
+    app.follower.notify_one();
+    Ok(done())
+}
+
+async fn resume(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, who) = (place.name(), caller.who());
+    app.blocking(move |app| followed::resume(&app.workspace(), &name, &who)).await?;
+    app.follower.notify_one();
+    Ok(done())
+}
+
+/// How a followed sync is doing, to whoever is told as much as `said`.
+fn following(one: &Followed, now: Timestamp, said: Said) -> Value {
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let since = |at: Timestamp| (now.micros() - at.micros()).max(0) as f64 / 1e6;
+    let failing = one.failing();
+    let streams = one.streams.iter().map(|(name, stream)| {
+        json!({
+            "name": name, "reached": text(stream.reached), "behind_s": stream.reached.map(since), "rows": stream.rows,
+            "error": said.of(stream.failing.as_ref().map(|failing| failing.error.clone())),
+        })
+    });
+    json!({
+        "state": one.state, "since": text(one.since), "run_id": one.run_id, "committed_at": text(one.committed_at),
+        "reached": text(one.reached()), "behind_s": one.reached().map(since), "rows": one.rows(),
+        "rows_per_second": one.rows_per_second, "attempt": failing.map(|failing| failing.attempt),
+        "next_at": text(failing.map(|failing| failing.next_at)), "reason": one.reason, "by": one.by,
+        "error": said.of(one.trouble().map(str::to_owned)), "streams": streams.collect::<Vec<_>>(),
+    })
+}
+
 /// Tasks are named after a sync and its stream.
 fn is_of(task: &Task, sync: &str) -> bool {
     task.kind == "sync"
@@ -75,9 +141,11 @@ fn shown(
     name: &str,
     tasks: &[Task],
     quarantined: i64,
+    all_followed: &[Followed],
     said: Said,
 ) -> Option<Value> {
     let sync = workspace.project.syncs.get(name)?;
+    let follows = all_followed.iter().find(|one| one.sync == name);
     let streams = sync.streams.iter().map(|stream| {
         let table = stream.to.clone().unwrap_or_else(|| format!("raw.{}", stream.stream));
         json!({
@@ -104,7 +172,7 @@ fn shown(
     Some(json!({
         "name": name, "description": sync.description, "from": sync.connection, "to": others.first(),
         "destinations": sync.destination.names(), "file": sync.file, "streams": streams.collect::<Vec<_>>(), "last": last,
-        "quarantined": quarantined,
+        "quarantined": quarantined, "following": follows.map(|one| following(one, workspace.machine.now(), said)),
     }))
 }
 
@@ -125,10 +193,11 @@ async fn syncs(
     let found = app.with(move |workspace| async move {
         let counts = set_aside(&workspace).await?;
         let tasks = workspace.store.tasks(RUNS_LOOKED_AT)?;
+        let follows = followed::followed(&workspace)?;
         let names = workspace.project.syncs.keys();
         let of = |name: &String| {
             let count = counts.get(name).copied().unwrap_or_default();
-            shown(&workspace, name, &tasks, count, said)
+            shown(&workspace, name, &tasks, count, &follows, said)
         };
         Ok(names.filter_map(of).collect::<Vec<_>>())
     });
@@ -149,7 +218,9 @@ async fn sync(
         let counts = set_aside(&workspace).await?;
         let tasks = workspace.store.tasks(RUNS_LOOKED_AT)?;
         let count = counts.get(&name).copied().unwrap_or_default();
-        let mut answer = shown(&workspace, &name, &tasks, count, said).unwrap_or_default();
+        let follows = followed::followed(&workspace)?;
+        let answer = shown(&workspace, &name, &tasks, count, &follows, said);
+        let mut answer = answer.unwrap_or_default();
         let recent: Vec<Value> = tasks
             .iter()
             .rev()
@@ -188,7 +259,10 @@ fn compared(workspace: &Workspace, name: &str, sync: &Sync, said: Said) -> BaseR
 struct Which {
     sync: Option<String>,
     status: Option<String>,
+    /// Rows of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the piece before; the newest rows if absent.
+    cursor: Option<String>,
 }
 
 async fn quarantine(
@@ -199,16 +273,26 @@ async fn quarantine(
     let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let status = which.status.as_deref().unwrap_or("open");
-        let mut sql =
-            format!("select * from system.quarantine where status = {}", rows::literal(status));
+        let mut condition = format!("status = {}", rows::literal(status));
         if let Some(sync) = &which.sync {
-            sql.push_str(&format!(" and sync = {}", rows::literal(sync)));
+            condition.push_str(&format!(" and sync = {}", rows::literal(sync)));
         }
-        let limit = counted(which.limit);
-        sql.push_str(&format!(" order by first_at desc, file, line limit {limit}"));
-        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit as usize).await
+        let list = Ordered {
+            table: "system.quarantine",
+            condition,
+            key: "quarantine_id",
+            falling: "first_at",
+            rising: &["coalesce(file, '')", "coalesce(line, -1)"],
+        };
+        Box::pin(list.read(&workspace, &reading, which.cursor.as_deref(), counted(which.limit)))
+            .await
     });
-    json_of(&found.await?)
+    let (table, next) = found.await?;
+    let mut answer = json!(table);
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("next".to_owned(), json!(next));
+    }
+    Ok(with_next(json_of(&answer)?, next))
 }
 
 async fn connections(State(app): State<Arc<App>>) -> Result<Response> {
@@ -364,27 +448,33 @@ async fn test(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
         return Err(unknown("connection", &name, workspace.project.connections.keys()));
     }
     let watch = Instant::now();
-    let found = app.with(move |workspace| async move {
-        let (_, source) = workspace.source(&name)?;
-        let look = async {
-            source.check().await?;
-            source.discover().await
-        };
-        let found = tokio::time::timeout(TEST_TIME, look).await;
-        found.unwrap_or_else(|_| {
-            Err(Error::unavailable(format!(
-                "the connection \"{name}\" does not answer within 30 seconds"
-            )))
-        })
-    });
-    let elapsed_ms = |watch: Instant| watch.elapsed().as_secs_f64() * 1_000.0;
-    json_of(&match found.await {
-        Ok(streams) => {
-            json!({"ok": true, "elapsed_ms": elapsed_ms(watch), "streams": streams.iter().map(|one| &one.name).collect::<Vec<_>>()})
-        }
+    let found = app.with(move |workspace| async move { found_at(&workspace, &name).await });
+    tested(watch, found.await)
+}
+
+/// Connects, and lists the streams that are found there.
+pub(super) async fn found_at(workspace: &Workspace, name: &str) -> BaseResult<Vec<String>> {
+    let (_, source) = workspace.source(name)?;
+    let look = async {
+        source.check().await?;
+        source.discover().await
+    };
+    let found = tokio::time::timeout(TEST_TIME, look).await.unwrap_or_else(|_| {
+        Err(Error::unavailable(format!(
+            "the connection \"{name}\" does not answer within 30 seconds"
+        )))
+    })?;
+    Ok(found.into_iter().map(|one| one.name).collect())
+}
+
+/// What a test of a connection found, as the API has it.
+pub(super) fn tested(watch: Instant, found: BaseResult<Vec<String>>) -> Result<Response> {
+    let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
+    json_of(&match found {
+        Ok(streams) => json!({"ok": true, "elapsed_ms": elapsed_ms, "streams": streams}),
         Err(error) => {
             let problem = Problem::from(error);
-            json!({"ok": false, "elapsed_ms": elapsed_ms(watch), "code": problem.code, "detail": problem.detail, "hint": problem.hint})
+            json!({"ok": false, "elapsed_ms": elapsed_ms, "code": problem.code, "detail": problem.detail, "hint": problem.hint})
         }
     })
 }

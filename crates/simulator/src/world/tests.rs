@@ -301,3 +301,44 @@ fn without_purchase_orders_shelves_run_empty() {
     assert!(stock.fill_rate() < 0.7, "{}", stock.fill_rate());
     assert!(stock.lost_orders > 0 && stock.lost_revenue > 10_000.0 && stock.empty_shelf_days > 500);
 }
+
+#[test]
+fn visits_are_the_same_for_a_seed_and_change_nothing_of_the_world() {
+    let run = |visited: bool| {
+        let mut world = World::new(7, small()).unwrap();
+        assert!(world.web_visits(5).is_empty(), "nobody has bought yet");
+        let mut files = world.history();
+        let mut visits = Vec::new();
+        for _ in 0..3 {
+            files.push(world.day(world.next_date(), &[]).unwrap());
+            if visited {
+                visits.push(world.web_visits(12));
+            }
+        }
+        (files, visits)
+    };
+    let ((files, visits), (again, same)) = (run(true), run(true));
+    assert_eq!((&files, &visits), (&again, &same));
+    assert_eq!(files, run(false).0, "orders and stock know nothing of visits");
+    let catalogues = files.iter().flat_map(|day| &day.files);
+    let catalogues = catalogues.filter(|file| file.path == "catalog/products.csv");
+    let products: BTreeSet<String> = catalogues
+        .flat_map(|file| {
+            String::from_utf8(file.bytes.clone())
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter_map(|line| line.split_once(',').map(|(code, _)| code.to_owned()))
+        .collect();
+    let mut names = BTreeSet::new();
+    for visit in visits.iter().flatten() {
+        assert!(visit.visit_id.starts_with("simulated-"), "{}", visit.visit_id);
+        assert!((1..=3).contains(&visit.viewed.len()));
+        assert!(visit.viewed.iter().all(|product| products.contains(product)));
+        assert!(names.insert(visit.visit_id.clone()), "{} came twice", visit.customer_id);
+    }
+    assert_eq!(names.len(), 36);
+    assert_ne!(visits[0], visits[1]);
+}

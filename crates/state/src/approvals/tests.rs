@@ -82,7 +82,10 @@ fn what_waits_leaves_once_somebody_approved_it_and_only_once() {
     let (_folder, store) = waiting_for(&["a", "b"]);
     assert!(store.due(NOW, 10).unwrap().is_empty(), "it waits");
     assert_eq!(store.approvals_waiting().unwrap(), [("restock".to_owned(), 2)]);
+    assert_eq!(store.approval_moments().unwrap().get("a"), Some(&None));
     let approved = store.approve(&[seen("a")], "eve", Some("fine"), NOW).unwrap();
+    let moments = store.approval_moments().unwrap();
+    assert_eq!((moments.get("a"), moments.get("b")), (Some(&Some(NOW)), Some(&None)));
     assert_eq!(approved[0].decided_by.as_deref(), Some("eve"));
     let due = store.due(NOW, 10).unwrap();
     assert_eq!(due.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["a"]);

@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{AlertKind, ScheduledRun};
-use crate::Store;
 use crate::runs::json;
+use crate::{Piece, Store};
 
 /// One alert for one action.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,11 +167,23 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn alerts(&self, limit: u32) -> Result<Vec<Alert>> {
+        self.alerts_of(Piece::first(limit))
+    }
+
+    /// A piece of all alerts, newest first; `after` is the key of an alert.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if there is no alert `after`, else as every method: see [`Store::open`].
+    pub fn alerts_of(&self, piece: Piece<'_>) -> Result<Vec<Alert>> {
+        self.check_place("alerts", "key", piece.after)?;
         self.read("list alerts", |db| {
             db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM alerts ORDER BY made_at DESC, key LIMIT ?"
+                "SELECT {COLUMNS} FROM alerts AS one WHERE ?1 IS NULL OR EXISTS (
+                   SELECT 1 FROM alerts AS place WHERE place.key = ?1
+                     AND (one.made_at < place.made_at OR (one.made_at = place.made_at AND one.key > place.key)))
+                 ORDER BY made_at DESC, key LIMIT ?2"
             ))?
-            .query_map([limit], alert_from)?
+            .query_map(params![piece.after, piece.limit], alert_from)?
             .collect()
         })
     }

@@ -7,8 +7,8 @@ use super::{
     Attempt, Board, Cause, RunStatus, ScheduleEffect, ScheduleEvent, SchedulePlans, ScheduleState,
     ScheduledRun, Stopping, alerts, step,
 };
-use crate::Store;
 use crate::runs::json;
+use crate::{Piece, Store};
 
 /// How long runs that have ended and alerts are kept, in microseconds.
 const KEPT_US: i64 = 400 * 86_400_000_000;
@@ -53,12 +53,34 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn schedule_runs(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<ScheduledRun>> {
+        self.schedule_runs_of(schedule, None, Piece::first(limit))
+    }
+
+    /// A piece of the runs of schedules, of one schedule or status if asked for, newest moment first; `after` is the id of a
+    /// run of a schedule.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if there is no run `after`, else as every method: see [`Store::open`].
+    pub fn schedule_runs_of(
+        &self,
+        schedule: Option<&str>,
+        status: Option<RunStatus>,
+        piece: Piece<'_>,
+    ) -> Result<Vec<ScheduledRun>> {
+        self.check_place("schedule_runs", "id", piece.after)?;
         self.read("list runs of schedules", |db| {
             db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM schedule_runs WHERE ?1 IS NULL OR schedule = ?1
-                 ORDER BY moment DESC, asked_at DESC, id LIMIT ?2"
+                "SELECT {COLUMNS} FROM schedule_runs AS one
+                 WHERE (?1 IS NULL OR schedule = ?1) AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR EXISTS (
+                   SELECT 1 FROM schedule_runs AS place WHERE place.id = ?3 AND (
+                     (one.moment, one.asked_at) < (place.moment, place.asked_at)
+                     OR (one.moment = place.moment AND one.asked_at = place.asked_at AND one.id > place.id))))
+                 ORDER BY moment DESC, asked_at DESC, id LIMIT ?4"
             ))?
-            .query_map(params![schedule, limit], run_from)?
+            .query_map(
+                params![schedule, status.map(RunStatus::name), piece.after, piece.limit],
+                run_from,
+            )?
             .collect()
         })
     }

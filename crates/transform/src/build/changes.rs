@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result, digest, statement};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{Columns, Model, NodeId, NodeKind};
+use flywheel_project::{Model, NodeId, NodeKind};
 use flywheel_warehouse::{Query, Session, TableName};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,12 @@ pub struct ModelChange {
     pub through: Vec<String>,
     /// Why it could not be built.
     pub error: Option<String>,
+    /// The query it was built with; none if it was never built here, or has no query. Not part of the plan as JSON.
+    #[serde(skip)]
+    pub sql_before: Option<String>,
+    /// The query it would be built with; none of one that goes.
+    #[serde(skip)]
+    pub sql_after: Option<String>,
 }
 
 /// Something that reads a changed model and is no model.
@@ -238,7 +244,15 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
     models.sort_by_key(|model| place.get(&model.name).copied());
     for name in removed {
         let effect = Effect { rows: true, ..Effect::default() };
-        models.push(model_change(&plan, &name, Change::Removed, &effect, true));
+        let sql_before = world.store.build(&name)?.and_then(|build| build.sql);
+        let gone = model_change(&plan, &name, Change::Removed, &effect, true);
+        models.push(ModelChange { sql_before, ..gone });
+    }
+    for model in models.iter_mut().filter(|model| model.change != Change::Removed) {
+        if let Some(looked) = looked.get(&model.name) {
+            model.sql_before.clone_from(&looked.before);
+            model.sql_after = Some(looked.sql.clone());
+        }
     }
     let dependents = match sessions {
         None => Vec::new(),
@@ -305,7 +319,7 @@ async fn look(
         let reads = job.reads.iter().map(String::as_str);
         let unknown = progress.shelf.behind(reads).iter().any(|read| lost.contains(read));
         let declared = match unknown {
-            true => job.render(false, &Columns::new()).map(|sql| (sql, String::new())),
+            true => job.render_unasked().map(|sql| (sql, String::new())),
             false => job.declared().await,
         };
         let (sql, source) = declared.map_err(|error| {
@@ -684,6 +698,8 @@ fn model_change(
         rows_changed: effect.rows,
         through: effect.through.iter().cloned().collect(),
         error: effect.error.clone(),
+        sql_before: None,
+        sql_after: None,
     }
 }
 

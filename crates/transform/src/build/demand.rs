@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result};
-use flywheel_project::resource::policy::{Choose, Consent, Policy, column_of};
+use flywheel_project::resource::policy::{Choose, Consent, Cost, Policy, column_of};
 use flywheel_project::{NodeId, NodeKind, Project};
 use flywheel_warehouse::{Parameters, Query, Session};
 
@@ -149,9 +149,12 @@ fn of(project: &Project, node: &NodeId) -> Result<Vec<Demand>> {
                 let needs = BTreeSet::from(["unit_id".to_owned()]);
                 add("consent", names::render_text(project, text)?, needs);
             }
+            if let Some(text) = &policy.stock {
+                add("stock", names::render_text(project, text)?, BTreeSet::new());
+            }
             if let Choose::Experiment(experiment) = &policy.choose {
-                if let Some(text) = &experiment.pre_period {
-                    add("pre_period", names::render_text(project, text)?, BTreeSet::new());
+                for (key, text) in experiment.queries() {
+                    add(&key, names::render_text(project, text)?, BTreeSet::new());
                 }
                 for guardrail in &experiment.guardrails {
                     let sql = names::render_text(project, &guardrail.events)?;
@@ -211,5 +214,10 @@ fn filled_in(policy: &Policy) -> BTreeSet<String> {
         Some(Consent::Sql(_)) | None => None,
     };
     let zone = policy.quiet_hours.as_ref().and_then(|quiet| column_of(&quiet.zone));
-    names.chain(["unit_id"]).chain(consent).chain(zone).map(str::to_owned).collect()
+    let cost = match policy.budget.as_ref().map(|budget| &budget.cost) {
+        Some(Cost::Column(column)) => Some(column.as_str()),
+        Some(Cost::Number(_)) | None => None,
+    };
+    let named = names.chain(["unit_id"]).chain(consent).chain(zone).chain(cost);
+    named.map(str::to_owned).collect()
 }

@@ -134,6 +134,20 @@ pub async fn diff(
     options: BuildOptions<'_>,
     samples: usize,
 ) -> Result<Vec<ModelDiff>> {
+    Box::pin(diff_where(world, changes, options, samples, |_| true)).await
+}
+
+/// As [`diff`], of the models that are `wanted` by name; what they read is looked at as far as it takes to ask them.
+///
+/// # Errors
+/// As [`diff`].
+pub async fn diff_where(
+    world: World<'_>,
+    changes: &Changes,
+    options: BuildOptions<'_>,
+    samples: usize,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<ModelDiff>> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
     let plan = Plan::new(world.project, options.select, options.exclude, known, None)?;
@@ -166,7 +180,7 @@ pub async fn diff(
     let session = world.lake.session(diffs.catalog.clone())?;
     let keys = Keys::new(world)?;
     let mut found = Vec::new();
-    for name in order {
+    for name in order.into_iter().filter(|name| wanted(name)) {
         let base = ModelDiff { name: name.clone(), ..ModelDiff::default() };
         if let Some(note) = diffs.notes.remove(&name) {
             found.push(ModelDiff { note: Some(note), ..base });
@@ -181,7 +195,8 @@ pub async fn diff(
     }
     let gone = changes.models.iter().filter(|model| model.change == Change::Removed);
     // What an environment gives up and production never had is no difference to production.
-    for model in gone.filter(|model| production.contains_key(&model.name)) {
+    let gone = gone.filter(|model| production.contains_key(&model.name));
+    for model in gone.filter(|model| wanted(&model.name)) {
         let base = ModelDiff { name: model.name.clone(), ..ModelDiff::default() };
         found.push(match count(&session, &quoted_table(&model.name)).await {
             Ok(rows) => ModelDiff { rows_before: Some(rows), removed: rows, ..base },
@@ -248,6 +263,9 @@ impl Diffs<'_> {
                 Materialized::Snapshot => Some("a snapshot keeps its history"),
                 Materialized::Incremental if moved => {
                     Some("its query is the same; what its increment brings is not computed")
+                }
+                _ if names::asks_database(self.world.project, model) => {
+                    Some("its template asks the database, which only a build does")
                 }
                 _ => None,
             };

@@ -1,14 +1,17 @@
 //! One model: whether it needs to be built, and building it.
 
 use std::collections::BTreeSet;
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
 use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{Columns, Model, Project};
+use flywheel_project::{Columns, Model, Project, RunContext};
 use flywheel_warehouse::{Location, Query, Session, TableName};
 
+use super::ask::{Desk, Facts, Told};
 use super::materialize::{self, Batch};
 use super::past::Past;
 use super::{contract, hook, seed, snapshot};
@@ -63,6 +66,10 @@ pub(super) struct Job<'a> {
     pub(super) interval: Option<Interval>,
     /// Called when there is something to do.
     pub(super) started: &'a (dyn Fn(&str) + Sync),
+    /// What its template was told by the database so far.
+    pub(super) told: Mutex<Told>,
+    /// What it reads only to be told something: the query itself names it nowhere.
+    pub(super) asked: Mutex<BTreeSet<String>>,
 }
 
 /// The model's query and what identifies it.
@@ -104,13 +111,11 @@ impl Job<'_> {
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
             None => {
-                notes.extend(self.hooks("pre-hook", self.session).await?);
+                let own = self.shelf.item(&self.model.relation()).cloned();
+                notes.extend(self.hooks("pre-hook", own).await?);
                 let made = self.make(&compiled).await?;
                 contract::require(self, &made.item).await?;
-                if !self.model.config.post_hooks.is_empty() {
-                    let session = self.session_with(made.item.clone())?;
-                    notes.extend(self.hooks("post-hook", &session).await?);
-                }
+                notes.extend(self.hooks("post-hook", Some(made.item.clone())).await?);
                 (made, true)
             }
         };
@@ -232,7 +237,10 @@ impl Job<'_> {
 
     /// A digest of the versions of everything the model reads, and of the time if that counts.
     pub(super) fn data(&self, source: &str, timed: bool) -> String {
-        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
+        // Of what is only asked the answer counts, which is in the query's text.
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let read = self.reads.iter().filter(|name| !asked.contains(*name));
+        let mut versions = self.shelf.versions(read.map(String::as_str));
         if timed {
             versions.insert(format!("at {}", self.world.now.micros()));
         }
@@ -247,30 +255,99 @@ impl Job<'_> {
         inputs::of(&versions)
     }
 
-    /// Runs the model's statements before or after it is built; returns what a person should know.
-    async fn hooks(&self, word: &str, session: &Session) -> Result<Vec<String>> {
-        let config = &self.model.config;
+    /// Runs the model's statements before or after it is built, to which its own name means `this`; returns what a person
+    /// should know.
+    async fn hooks(&self, word: &str, this: Option<Item>) -> Result<Vec<String>> {
+        let (model, project) = (self.model, self.world.project);
+        let config = &model.config;
         let hooks = if word == "pre-hook" { &config.pre_hooks } else { &config.post_hooks };
         let mut notes = Vec::new();
+        if hooks.is_empty() {
+            return Ok(notes);
+        }
+        let name = model.relation();
+        let own = Some((name.as_str(), this));
+        let stage = hook::Stage { world: self.world, shelf: self.shelf, own, results: None };
         for text in hooks {
-            let sql = names::render_hook(self.world.project, self.model, text, self.world.now)?;
-            notes.extend(hook::run(session, word, &sql).await?);
+            let render = |run: &RunContext<'_>| names::render_hook(project, model, text, run);
+            notes.extend(Box::pin(stage.run(word, render)).await?);
         }
         Ok(notes)
     }
 
-    /// As [`Job::render`], with the moment of this run in the place of the one that is always the same.
-    pub(super) fn render_now(&self, incremental: bool, columns: &Columns) -> Result<String> {
-        let (project, now) = (self.world.project, self.world.now);
-        let sql = names::render_model_at(project, self.model, incremental, columns, now)?;
-        contract::wrapped(self.model, sql)
+    /// As [`Job::render`], with the moment of this run in the place of the one that is always the same. `this` is what the
+    /// model's own name means to what its template asks.
+    pub(super) async fn render_now(
+        &self,
+        incremental: bool,
+        columns: &Columns,
+        this: Option<Item>,
+    ) -> Result<String> {
+        let facts = Facts { columns, moment: Some(self.world.now), ..Facts::default() };
+        contract::wrapped(self.model, self.rendered(incremental, facts, this).await?)
     }
 
     /// The model's query, in the columns and types of its contract if it has one.
-    pub(super) fn render(&self, incremental: bool, columns: &Columns) -> Result<String> {
-        let project = self.world.project;
-        let sql = names::render_model_with(project, self.model, incremental, columns)?;
+    pub(super) async fn render(&self, incremental: bool, columns: &Columns) -> Result<String> {
+        let facts = Facts { columns, ..Facts::default() };
+        contract::wrapped(self.model, self.rendered(incremental, facts, None).await?)
+    }
+
+    /// As [`Job::render`], where nothing of what the model reads can be asked.
+    pub(super) fn render_unasked(&self) -> Result<String> {
+        let sql = names::render_model(self.world.project, self.model, false)?;
         contract::wrapped(self.model, sql)
+    }
+
+    /// The model's query with what its template asks the database.
+    async fn rendered(
+        &self,
+        incremental: bool,
+        facts: Facts<'_>,
+        this: Option<Item>,
+    ) -> Result<String> {
+        let (project, model) = (self.world.project, self.model);
+        let render =
+            |run: &RunContext<'_>| names::render_model_in(project, model, incremental, run);
+        // With a table of its own the model may be told something else.
+        let apart = this.is_some();
+        let mut told = if apart { Told::default() } else { mem::take(&mut *self.told()) };
+        let sql = match told.attempt(facts, &render) {
+            Ok(sql) => sql,
+            Err(_) => {
+                let own = model.relation();
+                let desk = Desk::of_model(self.world, self.shelf, self.reads, &own, this)?;
+                // Boxed, as few models ask and all of them would be larger.
+                Box::pin(desk.render(&mut told, facts, render)).await
+            }
+        };
+        if !apart {
+            *self.told() = told;
+        }
+        sql
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which of the tables that the template asked its query does not name. They are named in a comment behind it:
+    /// what they said is a part of the query, and rules about them have to find it.
+    fn note_asked(&self, sql: String) -> String {
+        let asked = self.told().tables.clone();
+        if asked.is_empty() {
+            return sql;
+        }
+        let text = hook::statements(&sql).join(" ").to_lowercase();
+        let unnamed = |relation: &&String| {
+            let name = relation.rsplit('.').next().unwrap_or(relation);
+            !text.contains(&name.to_lowercase())
+        };
+        let only: BTreeSet<String> = asked.iter().filter(unnamed).cloned().collect();
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = only;
+        let names: Vec<String> =
+            asked.iter().map(|name| name.replace(char::is_control, " ")).collect();
+        format!("{}\n-- asked: {}", sql.trim_end(), names.join(", "))
     }
 
     async fn make(&self, compiled: &Compiled) -> Result<Made> {
@@ -324,7 +401,7 @@ impl Job<'_> {
         // A query that tells the moment of its run is run as it says, and known by what it says at any moment.
         let asks = names::asks_for_moment(project, self.model);
         let run = match asks {
-            true => Some(self.render_now(false, &self.columns().await?)?),
+            true => Some(self.render_now(false, &self.columns().await?, None).await?),
             false => None,
         };
         let config = storage(self.model);
@@ -337,7 +414,8 @@ impl Job<'_> {
         }
         if self.model.config.contract {
             let columns = self.columns().await?;
-            let bare = names::render_model_with(project, self.model, false, &columns)?;
+            let facts = Facts { columns: &columns, ..Facts::default() };
+            let bare = self.rendered(false, facts, None).await?;
             contract::check(self.session, self.model, &bare).await?;
         }
         let timeless = self.timeless()?;
@@ -363,7 +441,7 @@ impl Job<'_> {
         if !names::asks_for_moment(self.world.project, self.model) {
             return Ok(false);
         }
-        Ok(self.render_now(false, &self.columns().await?)? != *told)
+        Ok(self.render_now(false, &self.columns().await?, None).await? != *told)
     }
 
     /// The views behind what the model reads that tell the moment of their run, each with its query.
@@ -410,7 +488,7 @@ impl Job<'_> {
             let fingerprint = digest::hex(&[b"seed", rows.digest.as_bytes()]);
             return Ok((String::new(), inputs::of([&fingerprint])));
         }
-        let sql = self.render(false, &self.columns().await?)?;
+        let sql = self.note_asked(self.render(false, &self.columns().await?).await?);
         let mut known = vec![sql.clone(), storage(self.model)];
         known.extend(self.shapes().await?);
         let source = inputs::of(&known);
@@ -529,7 +607,7 @@ impl Job<'_> {
     }
 }
 
-fn undeclared(project: &Project, name: &str, own: &str) -> Error {
+pub(super) fn undeclared(project: &Project, name: &str, own: &str) -> Error {
     let error = Error::invalid(format!("it reads table \"{name}\" without declaring it"));
     if name == own {
         return error.hint("Write {{ this }}, inside {% if is_incremental() %}.");

@@ -150,7 +150,8 @@ impl Increment<'_> {
         let columns = self.job.columns().await?;
         // An interval of the past is asked of the whole query: what it says about increments is about new rows.
         let increment = self.job.restated().is_none();
-        let sql = self.job.render_now(increment, &columns)?;
+        let this = self.item(self.version);
+        let sql = self.job.render_now(increment, &columns, Some(this)).await?;
         let query = session.query(&sql).await?;
         self.job.require_declared(&query, true)?;
         let (query, removed) = self.fit(&session, &sql, query, &good.schema).await?;

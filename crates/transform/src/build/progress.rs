@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, Result};
-use flywheel_project::{Model, NodeId};
+use flywheel_project::{Model, NodeId, RunContext};
 use flywheel_state::{Build, PRODUCTION, Publication};
 use flywheel_warehouse::{Location, Session, TableName};
 use futures::future::BoxFuture;
@@ -48,7 +49,7 @@ pub(super) struct Progress<'a> {
     /// What is known of each model so far.
     pub(super) outcomes: BTreeMap<String, ModelOutcome>,
     /// Models in the order in which they were looked at.
-    sequence: Vec<String>,
+    pub(super) sequence: Vec<String>,
     /// Models and sources nobody may build on.
     pub(super) blocked: BTreeSet<String>,
     /// Results of tests, by what they tested.
@@ -305,6 +306,8 @@ impl<'a> Progress<'a> {
             full_refresh: self.options.full_refresh,
             interval: self.options.interval,
             started,
+            told: Mutex::default(),
+            asked: Mutex::default(),
         })
     }
 
@@ -409,18 +412,26 @@ impl<'a> Progress<'a> {
 
     /// Runs the project's statements before or after everything.
     pub(super) async fn run_statements(&mut self, word: &str) -> Result<()> {
-        let Some(dbt) = &self.world.project.dbt else { return Ok(()) };
-        let statements = match word {
-            "on-run-start" => dbt.on_run_start.clone(),
-            _ => dbt.on_run_end.clone(),
-        };
+        let (world, project) = (self.world, self.world.project);
+        let Some(dbt) = &project.dbt else { return Ok(()) };
+        let first = word == "on-run-start";
+        let statements = if first { &dbt.on_run_start } else { &dbt.on_run_end };
         if statements.is_empty() {
             return Ok(());
         }
-        let session = self.session()?;
+        let results = (!first).then(|| self.results());
         for statement in statements {
-            let sql = names::render_statement(self.world.project, &statement, self.world.now)?;
-            self.notes.extend(hook::run(&session, word, &sql).await?);
+            let render = |run: &RunContext<'_>| names::render_statement(project, statement, run);
+            let results = results.as_ref();
+            let stage = hook::Stage { world, shelf: &self.shelf, own: None, results };
+            let notes = Box::pin(stage.run(word, render)).await?;
+            self.notes.extend(notes);
+        }
+        if first {
+            // Models read what was written before them.
+            self.look_up_heads().await?;
+            self.defer()?;
+            self.open_published_views().await?;
         }
         Ok(())
     }

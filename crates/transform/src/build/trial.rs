@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result};
-use flywheel_project::IncrementalStrategy;
+use flywheel_project::{IncrementalStrategy, RunContext};
 use flywheel_state::Build;
 use flywheel_warehouse::{Location, Session, TableName};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
+use super::ask::{Desk, Facts, Told};
 use super::job::Candidate;
 use super::past::{PASSED, UNTESTED, WARNED};
 use super::progress::Progress;
 use crate::inputs::{self, Inputs};
 use crate::report::{ModelStatus, TestOutcome, TestStatus};
 use crate::shelf::Item;
-use crate::testing::{self, Check, Kept, Subject, Unit, quoted_table};
+use crate::testing::{self, Check, CheckKind, Kept, Subject, Unit, quoted_table};
 
 /// How many tables are tested at once.
 const SUBJECTS_AT_ONCE: usize = 4;
@@ -170,6 +171,45 @@ impl Progress<'_> {
     }
 
     async fn try_subject(
+        &self,
+        session: &Session,
+        subject: Option<&str>,
+        need: Need,
+        checks: &[&Check],
+    ) -> Result<Vec<TestOutcome>> {
+        if checks.iter().all(|check| !check.asks) {
+            return Box::pin(self.try_checks(session, subject, need, checks)).await;
+        }
+        let (mut told, mut outcomes) = (Vec::with_capacity(checks.len()), Vec::new());
+        for check in checks {
+            match self.told(check).await {
+                Ok(check) => told.push(check),
+                Err(error) => outcomes.push(testing::not_run(check, error)),
+            }
+        }
+        let checks: Vec<&Check> = told.iter().collect();
+        outcomes.extend(Box::pin(self.try_checks(session, subject, need, &checks)).await?);
+        Ok(outcomes)
+    }
+
+    /// The test with the query that its template writes once it is told what it asks.
+    async fn told(&self, check: &Check) -> Result<Check> {
+        let mut told = check.clone();
+        if check.asks {
+            let project = self.world.project;
+            let reads = check.reads.iter().chain(&check.blames).chain(&check.subject);
+            let reads: BTreeSet<String> = reads.cloned().collect();
+            let desk = Desk::of_test(self.world, &self.shelf, &reads)?;
+            let facts = Facts { moment: Some(self.world.now), ..Facts::default() };
+            let render = |run: &RunContext<'_>| check.render(project, run);
+            let mut answers = Told::default();
+            let sql = Box::pin(desk.render(&mut answers, facts, render)).await?;
+            told.kind = CheckKind::Singular { sql };
+        }
+        Ok(told)
+    }
+
+    async fn try_checks(
         &self,
         session: &Session,
         subject: Option<&str>,

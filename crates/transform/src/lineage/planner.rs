@@ -254,14 +254,29 @@ impl<'a> Planner<'a> {
         let render = |incremental| {
             names::render_model_over(project, model, incremental, &columns, &self.ephemeral)
         };
-        let sql = render(false)?;
-        let again = match model.config.materialized {
-            Materialized::Incremental => Some(render(true)?),
+        // What asks the database is traced as it was told when it was built last.
+        let built = match names::asks_database(project, model) {
+            true => self.world.store.build(name)?.and_then(|build| build.sql),
+            false => None,
+        };
+        let again = match (model.config.materialized, &built) {
+            (Materialized::Incremental, None) => Some(render(true)?),
             _ => None,
+        };
+        let told = built.is_some();
+        let sql = match built {
+            Some(sql) => sql,
+            None => render(false)?,
         };
         let catalog = self.catalog(self.reads.get(name).into_iter().flatten())?;
         let answer = self.trace(&sql, catalog.clone()).await?;
-        self.trace_model(name, model, (answer, &sql), again.as_deref(), catalog).await
+        let traced = self.trace_model(name, model, (answer, &sql), again.as_deref(), catalog);
+        let (schema, mut lineage) = traced.await?;
+        if told {
+            // Values of rows stand in such expressions, and whoever sees columns may not see rows.
+            lineage.columns.iter_mut().for_each(|column| column.expression = None);
+        }
+        Ok((schema, lineage))
     }
 
     /// The lineage of a model's query, and of the query that builds it the next time.

@@ -3,7 +3,7 @@
 use flywheel_base::Result;
 use flywheel_project::NodeKind;
 use flywheel_project::resource::learner::LearnerKind;
-use flywheel_project::resource::policy::{Choose, Consent, Policy, column_of};
+use flywheel_project::resource::policy::{Choose, Consent, Cost, Policy, column_of};
 use flywheel_project::resource::query::PublishedQuery;
 use serde_json::Value as Json;
 
@@ -183,6 +183,17 @@ async fn policy(collector: &mut Collector<'_>, name: &str, policy: &Policy) {
         }
         None => {}
     }
+    if let Some(sql) = &policy.stock {
+        let what = format!("the stock of policy {name}");
+        let stock = |column: &str| of(&format!("stock.{column}"));
+        for (from, _) in query(collector, sql, &what, stock).await {
+            collector.graph.link(from, choice, EdgeKind::Condition);
+        }
+    }
+    if let Some(Cost::Column(column)) = policy.budget.as_ref().map(|budget| &budget.cost) {
+        let from = policy_column(collector, name, column);
+        collector.graph.link(from, choice, EdgeKind::Condition);
+    }
     if let Some(outcome) = &policy.outcome {
         let to = policy_column(collector, name, OUTCOME);
         let what = format!("the outcome of policy {name}");
@@ -261,11 +272,9 @@ async fn choose(
             Some(&bandit.learner)
         }
         Choose::Experiment(experiment) => {
-            let mut queries: Vec<(String, &str)> = experiment
-                .pre_period
-                .iter()
-                .map(|sql| ("pre_period".to_owned(), sql.as_str()))
-                .collect();
+            let declared = experiment.queries().into_iter();
+            let mut queries: Vec<(String, &str)> =
+                declared.map(|(key, sql)| (key, sql.as_str())).collect();
             let guardrails = experiment.guardrails.iter();
             queries.extend(
                 guardrails.map(|one| (format!("guardrail.{}", one.name), one.events.as_str())),

@@ -25,7 +25,7 @@ async fn the_bakery_is_built_and_tested_whole() {
     let shop = bakery().await;
     let report = shop.build().await;
     assert!(report.passed(), "{report:#?}");
-    assert_eq!(report.models.len(), 20, "as many seeds, models and snapshots as dbt builds");
+    assert_eq!(report.models.len(), 21, "as many seeds, models and snapshots as dbt builds");
     let tests = || report.models.iter().flat_map(|model| &model.tests).chain(&report.tests);
     assert_eq!(tests().filter(|test| test.is_unit()).count(), 5);
     assert!(tests().all(|test| test.status == TestStatus::Passed), "{report:#?}");
@@ -47,6 +47,14 @@ async fn the_bakery_is_built_and_tested_whole() {
     assert_eq!(
         shop.read("select count(*), max(date_day) from main.bakery_days").await,
         ["62 2024-08-31"]
+    );
+    assert_eq!(
+        shop.read(
+            "select count_bread, count_drink, count_all from main.order_mix where order_id = 'o1'"
+        )
+        .await,
+        ["1 1 2"],
+        "a column for each kind of product"
     );
     let again = shop.build().await;
     assert!(again.models.iter().all(|model| model.status == ModelStatus::Unchanged), "{again:#?}");
@@ -185,7 +193,7 @@ async fn failing_rows_are_kept_and_counted_as_the_test_says() {
 #[tokio::test]
 async fn hooks_that_read_are_run_and_others_are_named() {
     let shop = Shop::of_dbt(&[
-        ("dbt_project.yml", "name: shop\non-run-start: [\"create table log (x int)\"]\non-run-end: \"select count(*) from {{ ref('a') }}\"\n"),
+        ("dbt_project.yml", "name: shop\non-run-start: [\"create index log_x on log (x)\"]\non-run-end: \"select count(*) from {{ ref('a') }}\"\n"),
         ("models/a.sql", "{{ config(materialized='table', pre_hook=\"select 1; {{ log('x') }}\", post_hook=[\"grant select on {{ this }} to bo\"]) }} select 1 as x"),
         ("models/b.sql", "{{ config(materialized='table', post_hook=\"select cast('oven' as int) + x from {{ this }}\") }} select 1 as x"),
     ])
@@ -202,7 +210,7 @@ async fn hooks_that_read_are_run_and_others_are_named() {
         "{notes:?}"
     );
     assert!(
-        report.notes[0].contains("on-run-start \"create table log (x int)\" is not run"),
+        report.notes[0].contains("on-run-start \"create index log_x on log (x)\" is not run"),
         "{:?}",
         report.notes
     );

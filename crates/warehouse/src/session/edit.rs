@@ -209,7 +209,7 @@ impl Edit {
                 There::Refuse => Err(exists()),
                 There::Replace => {
                     let location = self.location()?;
-                    let rows = self.session.query(&sql).await?.stream().await?;
+                    let rows = self.session.query(&sql).await?.of_steps().stream().await?;
                     let write = Write::new(WriteMode::Replace, rows, Verb::Create.name());
                     Box::pin(self.session.shared.lane(&location).write(write.add_columns())).await
                 }
@@ -217,7 +217,7 @@ impl Edit {
         }
         let location = Location::new(format!("{}/{}", self.table.schema, self.table.name))?;
         self.session.shared.refuse_nesting(&location)?;
-        let rows = self.session.query(&sql).await?.stream().await?;
+        let rows = self.session.query(&sql).await?.of_steps().stream().await?;
         let write = Write::new(WriteMode::Append, rows, Verb::Create.name());
         let lane = self.session.shared.lane(&location);
         match Box::pin(lane.create(write)).await? {
@@ -258,7 +258,8 @@ impl Edit {
         };
         let asked = resolver.statement(&mut statement, &mut Vec::new(), &mut read).await?;
         let plan = guard::plan_telling(&state, statement, &|column| asked.told(column)).await?;
-        Query::new(state, plan, read)
+        let allowance = self.session.catalog.allowance.clone();
+        Ok(Query::new(state, plan, read)?.within(allowance).of_steps())
     }
 }
 

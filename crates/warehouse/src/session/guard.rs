@@ -1,6 +1,7 @@
 //! Lets through what reads and nothing else.
 
 use datafusion::common::SchemaError;
+use datafusion::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
@@ -16,14 +17,19 @@ use crate::failure::from_engine;
 
 /// Parses one reading statement.
 pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
+    let mut statement = parse_in(state, sql, state.config_options().sql_parser.dialect)?;
+    dialect::translate(&mut statement)?;
+    Ok(statement)
+}
+
+/// Parses one reading statement in the words of another database, which are still to be put in ours.
+pub(super) fn parse_in(state: &SessionState, sql: &str, spoken: Dialect) -> Result<Statement> {
     check_chains(sql)?;
-    let spoken = state.config_options().sql_parser.dialect;
-    let mut statement = state.sql_to_statement(sql, &spoken).map_err(from_engine)?;
-    if reads(&statement) {
-        dialect::translate(&mut statement)?;
-        return Ok(statement);
+    let statement = state.sql_to_statement(sql, &spoken).map_err(from_engine)?;
+    match reads(&statement) {
+        true => Ok(statement),
+        false => Err(refused(&statement.to_string())),
     }
-    Err(refused(&statement.to_string()))
 }
 
 /// Whether `sql` is one SQL expression; which columns and functions there are is not known here.

@@ -18,6 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
+use super::allowance::{self, Allowance, Budget};
 use super::sight::SeenExec;
 use super::{scalars, texts};
 use crate::failure::from_engine;
@@ -45,6 +46,8 @@ pub struct Query {
     plan: LogicalPlan,
     schema: SchemaRef,
     tables: BTreeSet<TableName>,
+    /// What a run may take.
+    allowance: Option<Arc<Allowance>>,
 }
 
 fn fingerprint_of(plan: &LogicalPlan) -> String {
@@ -81,7 +84,22 @@ impl Query {
                 .map_err(from_engine)?,
         };
         let schema = shape::without_views(plan.schema().as_arrow());
-        Ok(Self { state, plan, schema: Arc::new(schema), tables })
+        Ok(Self { state, plan, schema: Arc::new(schema), tables, allowance: None })
+    }
+
+    /// The same query, each run of which takes no more than that.
+    pub(super) fn within(mut self, allowance: Option<Arc<Allowance>>) -> Self {
+        if let Some(most) = allowance.as_ref().and_then(|one| one.memory_bytes) {
+            self.state = allowance::within_memory(self.state, most);
+        }
+        self.allowance = allowance;
+        self
+    }
+
+    /// The same query as a step of something that has its place already: what it finds is no answer.
+    pub(super) fn of_steps(mut self) -> Self {
+        self.allowance = self.allowance.map(|one| Arc::new(one.of_steps()));
+        self
     }
 
     /// The columns of the answer.
@@ -123,9 +141,19 @@ impl Query {
     ///
     /// # Errors
     /// [`ErrorKind::Exhausted`] if it needs more memory than the lake allows, even with joins that
-    /// spill; [`ErrorKind::Corrupt`] if a data file is damaged; [`ErrorKind::Invalid`] if a value
-    /// cannot be computed.
+    /// spill, or more of anything than its reader may take; [`ErrorKind::Corrupt`] if a data file is
+    /// damaged; [`ErrorKind::Invalid`] if a value cannot be computed.
     pub async fn collect(&self) -> Result<Vec<RecordBatch>> {
+        let Some(allowance) = &self.allowance else { return self.gathered().await };
+        // Rows are counted as they are found, so that too many are never held.
+        if allowance.rows.is_some() {
+            return self.stream().await?.collect().await;
+        }
+        let mut budget = Budget::begin(allowance, &self.state.runtime_env().memory_pool).await?;
+        budget.spend(Box::pin(self.gathered())).await
+    }
+
+    async fn gathered(&self) -> Result<Vec<RecordBatch>> {
         let before = self.reserved();
         let plan = self.quick().await?;
         let outcome = self.run(&self.state, &plan)?.try_collect().await;
@@ -140,6 +168,21 @@ impl Query {
     /// # Errors
     /// As [`Query::collect`], here or in the stream.
     pub async fn stream(&self) -> Result<RowStream> {
+        let Some(allowance) = &self.allowance else { return self.begun().await };
+        let mut budget = Budget::begin(allowance, &self.state.runtime_env().memory_pool).await?;
+        let rows = budget.spend(Box::pin(self.begun())).await?;
+        let rows = stream::unfold(Some((rows, budget)), |left| async move {
+            let (mut rows, mut budget) = left?;
+            match budget.next(&mut rows).await? {
+                Ok(batch) => Some((Ok(batch), Some((rows, budget)))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(RowStream::new(self.schema(), rows))
+    }
+
+    /// The rows, with the first of them found.
+    async fn begun(&self) -> Result<RowStream> {
         let before = self.reserved();
         let plan = self.quick().await?;
         let mut rows = self.run(&self.state, &plan)?;

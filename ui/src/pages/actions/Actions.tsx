@@ -2,12 +2,14 @@
 import { App, Button } from "antd";
 import { useState } from "react";
 import { Link } from "react-router";
-import { part, useDo, useGet, type Action, type Items, type Policy } from "../../api";
+import { part, useDo, useGet, usePieces, type Action, type Items, type Policy } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Choice, Empty, Figures, Grid, Page, Pick, Status, Trouble, Trust } from "../../ui/basics";
 import { Waiting } from "../../ui/approvals";
 import { Reason } from "../../ui/reason";
+import { New } from "../files/buttons";
+import { OfKind } from "../files/OfKind";
 import { givenUp, type Counts, type GivenUp } from "./counts";
 import own from "./words";
 
@@ -21,11 +23,11 @@ export default function Actions() {
   const [policy, setPolicy] = useState("");
   const counts = useGet<Counts>("/v1/actions/counts");
   const policies = useGet<Items<Policy>>("/v1/policies");
-  const actions = useGet<Items<Action>>(`/v1/actions?limit=${LISTED}${status && `&status=${status}`}${policy && `&policy=${part(policy)}`}`);
+  const actions = usePieces<Action>(`/v1/actions?limit=${LISTED}${status && `&status=${status}`}${policy && `&policy=${part(policy)}`}`);
   const total = counts.data ? counts.data.pending + counts.data.delivered + counts.data.dead + counts.data.discarded : 0;
   const declared = policies.data?.items.map((one) => one.policy);
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={<New kind="action" />}>
       <Ask of={counts} lines={2}>
         {({ pending, delivered, dead, discarded }) => <Figures of={[{ label: t("delivered"), value: n(delivered) }, { label: t("pending"), value: n(pending), note: t("pending.note") }, { label: t("dead"), value: n(dead), note: t("dead.note"), tone: dead ? "bad" : undefined }, { label: t("discarded"), value: n(discarded), note: t("discarded.note") }]} />}
       </Ask>
@@ -53,11 +55,12 @@ export default function Actions() {
                   { key: "error", title: t("f.error"), wrap: true, cell: (one) => one.error && <span className="bad">{one.error}</span> },
                 ]}
               />
-              {items.length === LISTED && <p className="quiet small" style={{ padding: "8px 18px" }}>{t("limit", { count: n(LISTED) })}</p>}
+              {actions.more && <p className="grid-more"><Button type="text" loading={actions.loading} onClick={actions.more}>{t("f.older")}</Button></p>}
             </>
           )}
         </Ask>
       </Card>
+      <OfKind kind="action" />
     </Page>
   );
 }

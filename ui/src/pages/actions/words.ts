@@ -28,7 +28,6 @@ export default dictionary(
     "discarded.note": "by a person, for good",
     "retried": "{count} deliveries are due again",
     "key": "Key",
-    "limit": "The newest {count} are shown.",
   },
   {
     "title": "动作",
@@ -57,6 +56,5 @@ export default dictionary(
     "discarded.note": "由人工彻底放弃",
     "retried": "{count} 次投递将重新发送",
     "key": "键",
-    "limit": "显示最新的 {count} 条。",
   },
 );

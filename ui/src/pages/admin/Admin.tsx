@@ -3,6 +3,7 @@ import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Page, Tabs } from "../../ui/basics";
 import { Audit } from "./Audit";
+import { Quotas } from "./Quotas";
 import { Rules } from "./Rules";
 import { Secrets } from "./Secrets";
 import "./style.css";
@@ -16,9 +17,10 @@ export default function Admin() {
   const tabs = [
     ...(can("administer") && has("users") ? [{ key: "users" as const, label: t("tab.users"), body: () => <Users /> }] : []),
     ...(can("administer") && has("rules") ? [{ key: "rules" as const, label: t("tab.rules"), body: () => <Rules /> }] : []),
+    ...(can("administer") && has("quotas") ? [{ key: "quotas" as const, label: t("tab.quotas"), body: () => <Quotas /> }] : []),
     { key: "tokens" as const, label: t("tab.tokens"), body: () => <Tokens /> },
     ...(can("administer") && has("secrets") ? [{ key: "secrets" as const, label: t("tab.secrets"), body: () => <Secrets /> }] : []),
     ...(can("audit") && has("audit") ? [{ key: "audit" as const, label: t("tab.audit"), body: () => <Audit /> }] : []),
   ];
-  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "rules" | "tokens" | "secrets" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
+  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "rules" | "quotas" | "tokens" | "secrets" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
 }

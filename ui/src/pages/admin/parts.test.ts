@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { mebibytes } from "./Quotas";
 import { example } from "./Tokens";
 import { whole } from "./Users";
 import { decided, entries } from "./Rules";
@@ -27,4 +28,8 @@ test("a secret is referred to as files write it, and each file that does is name
   expect(["crm", "_a.b-c", "0"].every(named)).toBe(true);
   expect(["", "a b", "-a", ".a", "a}", "密", "n".repeat(101)].some(named)).toBe(false);
   expect(places([{ file: "a.yaml", line: 2 }, { file: "b.yaml", line: 1 }, { file: "a.yaml", line: 9 }])).toEqual(["a.yaml:2,9", "b.yaml:1"]);
+});
+
+test("memory of a quota is said as files say it", () => {
+  expect([8 << 20, 512 << 20, 1_500_000].map(mebibytes)).toEqual([8, 512, 1.4]);
 });

@@ -7,7 +7,7 @@ import own from "./words";
 
 const ICONS: Record<string, IconName> = {
   source: "land", landed: "land", model: "model", seed: "model", snapshot: "model", table: "land", metric: "measure", semantic: "measure", learner: "learn", policy: "policies", action: "act",
-  connection: "connect", sync: "syncs", system: "admin", quality: "check", dictionary: "catalogue", link: "syncs", split: "lineage", exposure: "outcome", schedule: "runs",
+  connection: "connect", sync: "syncs", system: "admin", quality: "check", dictionary: "catalogue", link: "syncs", split: "lineage", merge: "lineage", exposure: "outcome", schedule: "runs",
 };
 export const iconOf = (kind: string): IconName => ICONS[kind] ?? "catalogue";
 

@@ -7,6 +7,7 @@ import { useWho } from "../../session";
 import { Ask, Card, Chip, Empty, Facts, Figures, Grid, Page, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { AssetLink, PageLink } from "../../ui/links";
+import { Edit } from "../files/buttons";
 import { lastRead } from "./last";
 import own from "./words";
 
@@ -28,6 +29,7 @@ export default function Connection() {
   if (connections.data && !one) return <Page title={name} back={back}><Empty icon="connect" text={t("missing", { name })} action={<Link to="/connections">{t("back")}</Link>} /></Page>;
   const actions = one && can("operate") && (
     <>
+      <Edit kind="connection" name={name} />
       <Button icon={<Icon name="connect" size={14} />} loading={test.isPending} onClick={() => test.mutate()}>{t(test.data ? "test.again" : "test")}</Button>
       <Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go(`/new-sync?from=${part(name)}`)}>{t("new")}</Button>
     </>

@@ -7,6 +7,7 @@ import { useWho } from "../../session";
 import { Ask, Card, Chip, Code, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { PageLink } from "../../ui/links";
+import { New } from "../files/buttons";
 import { lastRead } from "./last";
 import own from "./words";
 
@@ -41,7 +42,7 @@ export default function Connections() {
   const syncs = useGet<Items<Sync>>("/v1/syncs");
   const any = (connections.data?.items.length ?? 0) > 0;
   return (
-    <Page title={t("title")} text={t("text")} actions={any && can("operate") && <><Reload /><Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/new-sync")}>{t("new")}</Button></>}>
+    <Page title={t("title")} text={t("text")} actions={<><New kind="connection" main={!any} />{any && can("operate") && <><Reload /><Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/new-sync")}>{t("new")}</Button></>}</>}>
       <Card flush title={any && t("back")} extra={any && <Trust read={connections.dataUpdatedAt} route="GET /v1/connections" />}>
         <Ask of={connections}>
           {({ items }) => (

@@ -16,12 +16,16 @@ import own from "./words";
 export interface Standing {
   turn: number; at: string; policy: string; metric: string; variant: string; control: string; units: number; control_units: number; rate: number | null; control_rate: number | null;
   difference: number | null; lower: number | null; upper: number | null; variance_saved: number | null; split_p: number | null; standing: string;
+  kind?: string | null; several?: number | null; p_value?: number | null;
   concluded: string | null;
 }
 
 /** A split less likely than this is broken; the engine draws the same line. */
 const SPLIT_P = 0.001;
-const TONES: Record<string, string> = { better: "works", worse: "harms", safe: "ok", breached: "failed", "split-broken": "failed", open: "unclear" };
+const TONES: Record<string, string> = { better: "works", worse: "harms", safe: "ok", breached: "failed", "split-broken": "failed", open: "unclear", balanced: "ok", biased: "failed" };
+/** What is no share has a scale of its own. */
+const AMOUNTS = ["value", "ratio", "quantile"];
+const isShare = (row: Standing) => !AMOUNTS.includes(row.kind ?? row.metric) && row.metric !== "value-before";
 
 export default function Experiments() {
   const { t } = useWords(own);
@@ -39,7 +43,7 @@ export default function Experiments() {
 function Interval({ row, reach }: { row: Standing; reach: number }) {
   if (row.lower === null || row.upper === null || row.difference === null) return <>–</>;
   const at = (value: number) => `${Math.min(100, Math.max(0, 50 + (value / reach) * 48))}%`;
-  const tone = row.standing === "worse" || row.standing === "breached" ? "interval-bad" : row.standing === "open" ? "interval-idle" : "";
+  const tone = ["worse", "breached", "biased"].includes(row.standing) ? "interval-bad" : ["open", "balanced"].includes(row.standing) ? "interval-idle" : "";
   return (
     <div className={`interval ${tone}`} aria-hidden="true">
       <i style={{ left: at(row.lower), right: `calc(100% - ${at(row.upper)})` }} /><u style={{ left: "50%" }} /><b style={{ left: at(row.difference) }} />
@@ -59,15 +63,17 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
   const quoted = `'${policy.replaceAll("'", "''")}'`;
   const sql = `select turn, variant, control, units, control_units, rate, control_rate, difference, lower, upper from system.experiments where policy = ${quoted} and metric = 'outcome' order by turn`;
   const over = useQuery<Table>({ queryKey: [`/v1/experiments/${policy}`], queryFn: ({ signal }) => call<Table>("POST", "/v1/sql", { sql, limit: 10_000 }, signal), enabled: can("query") });
-  // Shares of units and values of money have scales of their own.
-  const reach = (metric: string) => Math.max(1e-9, ...rows.filter((row) => (row.metric === "value") === (metric === "value")).flatMap((row) => [Math.abs(row.lower ?? 0), Math.abs(row.upper ?? 0)]));
-  const isShare = (row: Standing) => row.metric !== "value";
+  // Shares are drawn on one scale, each other metric on its own.
+  const alike = (one: Standing, other: Standing) => (isShare(one) ? isShare(other) : one.metric === other.metric);
+  const reach = (of: Standing) => Math.max(1e-9, ...rows.filter((row) => alike(of, row)).flatMap((row) => [Math.abs(row.lower ?? 0), Math.abs(row.upper ?? 0)]));
   const rate = (row: Standing, value: number | null) => (isShare(row) ? percent(value) : n(value));
   const broken = rows.some((row) => row.standing === "split-broken" || (row.split_p !== null && row.split_p < SPLIT_P));
   return (
     <Card title={<Link to={`/policies/${part(policy)}`}>{policy}</Link>} extra={<>{can("promote") && concluded !== null && <Button size="small" onClick={() => setOpening(true)}>{t("reopen")}</Button>}{can("promote") && <Button size="small" onClick={() => setKeeping(true)}>{t("keep")}</Button>}{first && <span className="quiet small">{t("turn", { turn: n(first.turn) })}</span>}<Trust read={read} as={first?.at} sql={`select * from system.experiments where policy = ${quoted} order by turn desc, metric, variant`} /></>}>
       {concluded !== null && <p><b>{t("kept", { variant: concluded })}</b></p>}
       {first?.split_p !== null && first?.split_p !== undefined && <p className={broken ? "bad" : "quiet small"}>{t(broken ? "split.bad" : "split.good", { p: n(first.split_p, 3) })}{first.variance_saved !== null && ` ${t("saved", { share: percent(first.variance_saved) })}`}</p>}
+      {(first?.several ?? 0) > 0 && <p className="quiet small">{t("several", { count: n(first?.several ?? 0) })}</p>}
+      {rows.some((row) => row.standing === "biased") && <p className="bad" role="alert">{t("biased")}</p>}
       <Grid
         rows={rows} rowKey={(row) => `${row.metric} ${row.variant}`} label={policy}
         columns={[
@@ -77,7 +83,7 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
           { key: "rate", title: t("rate"), number: true, cell: (row) => rate(row, row.rate) },
           { key: "control", title: t("rate.control"), number: true, cell: (row) => rate(row, row.control_rate) },
           { key: "difference", title: t("difference"), number: true, cell: (row) => <><b>{isShare(row) ? points(row.difference) : n(row.difference)}</b><br /><span className="quiet small">{isShare(row) ? interval(row.lower, row.upper) : `${n(row.lower)} … ${n(row.upper)}`}</span></> },
-          { key: "interval", title: t("interval"), width: "14%", cell: (row) => <Interval row={row} reach={reach(row.metric)} /> },
+          { key: "interval", title: t("interval"), width: "14%", cell: (row) => <Interval row={row} reach={reach(row)} /> },
           { key: "standing", title: t("standing"), cell: (row) => <Status of={TONES[row.standing] ?? "unknown"} label={word("standing", row.standing)} /> },
         ]}
       />

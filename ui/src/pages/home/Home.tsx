@@ -47,6 +47,7 @@ function Shown({ status, read }: { status: Whole; read: number }) {
   const task = now && (live.tasks[now.work] ?? []).findLast((one) => one.phase === "started");
   const active = task ? stageOf(task.kind) : null;
   const lifted = status.policies.filter((policy) => measured(policy.turns).length > 0);
+  const together = status.together ?? [];
   const as = status.turn?.at;
   return (
     <>
@@ -64,6 +65,13 @@ function Shown({ status, read }: { status: Whole; read: number }) {
       <div className="section-head"><div><h2>{t("lift")}</h2><p><Rich text={t("lift.text")} /></p></div>{lifted.length > 0 && <Link to="/policies">{t("lift.all")}</Link>}</div>
       {lifted.length === 0 && <Card><Empty icon="outcome" text={t("lift.empty")} /></Card>}
       <div className="columns">
+        {measured(together).length > 0 && (
+          <Card title={t("together")} extra={<><Status of={verdict(together)} label={t(`lift.${verdict(together)}`)} /><Trust read={read} as={as} sql={liftSql("*")} /></>}>
+            <Summary turns={together} />
+            <LiftChart policy={t("together")} turns={together} height={220} names={[t("together.others"), t("together.held")]} />
+            <LiftTable policy={t("together")} turns={together} />
+          </Card>
+        )}
         {lifted.slice(0, POLICIES).map((policy) => {
           const says = verdict(policy.turns);
           return (
@@ -149,7 +157,7 @@ function Attention({ status }: { status: Whole }) {
           {status.attention.map((one, at) => {
             const key = `attention.${one.kind}`;
             const said = word("attention", one.kind) === one.kind ? one.text : t(key as "attention.quarantine", { count: n(one.count ?? 0), names: (one.names ?? []).join(", ") });
-            const severe = ["halted", "blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
+            const severe = ["halted", "blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-follows", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
             const body = <><Icon name={severe ? "failed" : "alert"} /><span><b>{said}</b><small>{word("how", one.kind) === one.kind ? "" : word("how", one.kind)}</small></span></>;
             const first = one.target.split("/")[1] ?? "";
             const entry = entries.find((candidate) => candidate.path === first || candidate.path === `${first}/:name` || candidate.path === `${first}/:run`);

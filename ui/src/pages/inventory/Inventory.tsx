@@ -86,7 +86,7 @@ function Proposals({ name }: { name: string }) {
               { label: t("cost"), value: fixed(sum((one) => one.cost), 2) },
               { label: t("risk.most"), value: percent(Math.max(...all.map((one) => one.risk ?? 0))), note: t("risk.most.note"), tone: "warn" },
             ]} />
-            <Card title={t("proposals")} flush extra={<><Link to={`/policies/${part(name)}`}>{t("policy")}</Link><Trust read={table.dataUpdatedAt} as={first.at} sql={data.sql} rows={data.row_count} took_ms={data.elapsed_ms} /></>}>
+            <Card title={t("proposals")} flush className="inventory" extra={<><Link to={`/policies/${part(name)}`}>{t("policy")}</Link><Trust read={table.dataUpdatedAt} as={first.at} sql={data.sql} rows={data.row_count} took_ms={data.elapsed_ms} /></>}>
               <div className="filters" style={{ padding: "0 18px" }}>
                 <span className="quiet small">{t("proposals.text", { turn: n(first.turn) })}{all.length === READ && ` ${t("cut", { count: n(READ) })}`}</span><span style={{ flex: 1 }} />
                 <input className="input" type="search" aria-label={t("find")} placeholder={t("find")} value={find} onChange={(event) => setFind(event.target.value)} />
@@ -99,7 +99,7 @@ function Proposals({ name }: { name: string }) {
                   { key: "hand", title: t("hand"), number: true, cell: (one) => n(one.on_hand, 0), by: (one) => one.on_hand },
                   { key: "way", title: t("way"), number: true, cell: (one) => n(one.on_order, 0), by: (one) => one.on_order },
                   { key: "point", title: t("point"), number: true, cell: (one) => n(one.point, 0), by: (one) => one.point },
-                  { key: "stock", title: t("stock"), width: "18%", cell: (one) => <div className="inventory-stock" role="img" aria-label={t("stock.label", { position: n((one.on_hand ?? 0) + (one.on_order ?? 0), 0), point: n(one.point, 0) })}><i style={{ width: `${((one.on_hand ?? 0) / reach) * 100}%` }} /><i style={{ left: `${((one.on_hand ?? 0) / reach) * 100}%`, width: `${((one.on_order ?? 0) / reach) * 100}%` }} /><u style={{ left: `${((one.point ?? 0) / reach) * 100}%` }} /></div> },
+                  { key: "stock", title: t("stock"), width: "14%", cell: (one) => <div className="inventory-stock" role="img" aria-label={t("stock.label", { position: n((one.on_hand ?? 0) + (one.on_order ?? 0), 0), point: n(one.point, 0) })}><i style={{ width: `${((one.on_hand ?? 0) / reach) * 100}%` }} /><i style={{ left: `${((one.on_hand ?? 0) / reach) * 100}%`, width: `${((one.on_order ?? 0) / reach) * 100}%` }} /><u style={{ left: `${((one.point ?? 0) / reach) * 100}%` }} /></div> },
                   { key: "demand", title: t("demand"), number: true, cell: (one) => n(one.demand, 0), by: (one) => one.demand },
                   { key: "risk", title: t("risk"), number: true, cell: (one) => percent(one.risk), by: (one) => one.risk },
                   { key: "order", title: t("order"), number: true, cell: (one) => <b>{n(one.quantity, 0)}</b>, by: (one) => one.quantity },

@@ -10,6 +10,7 @@ import { Ask, Card, Chip, Code, Declared, Empty, Facts, Grid, Page, Status, Trou
 import { ticks } from "../../ui/lift";
 import { isLess, isNear, measureCalled } from "../../ui/measures";
 import { Reason } from "../../ui/reason";
+import { Edit } from "../files/buttons";
 import "./style.css";
 import own from "./words";
 
@@ -40,6 +41,7 @@ export default function Learner() {
     <Page
       title={<>{name}{learner.data && <Chip>{word("kind", learner.data.kind)}</Chip>}</>} text={learner.data?.description ?? undefined} back={{ to: "/learners", label: t("title") }}
       actions={learner.data && <>
+        <Edit kind="learner" name={name} />
         {can("promote") && before && <Button onClick={() => ask({ verb: "rollback", to: before })}>{t("rollback")}</Button>}
         {can("promote") && pinned !== null && <Button onClick={() => ask({ verb: "unpin" })}>{t("unpin")}</Button>}
         {can("operate") && <Button type="primary" disabled={pinned !== null} title={pinned !== null ? t("pinned.fit") : undefined} loading={fit.isPending} onClick={() => fit.mutate()}>{t("fit")}</Button>}
@@ -62,6 +64,7 @@ export default function Learner() {
               <Card title={t("quality")} extra={<Trust read={learner.dataUpdatedAt} sql={`select turn, at, against, measure, value, baseline, count from system.evaluations where learner = '${name}' order by at`} />}>
                 <Quality name={name} all={data.evaluations ?? []} />
               </Card>
+              <Chosen of={choiceOf(champion)} read={learner.dataUpdatedAt} name={name} />
               {(data.drifts ?? []).length > 0 && (
                 <Card title={t("drift")} flush extra={<Trust read={learner.dataUpdatedAt} sql={`select * from system.drift where learner = '${name}' order by at desc`} />}>
                   <p className="quiet small" style={{ padding: "0 18px 6px" }}>{t("drift.text")}</p>
@@ -112,6 +115,46 @@ export default function Learner() {
         }}
       </Ask>
     </Page>
+  );
+}
+
+/** A recommender that `algorithm: auto` has tried, and how good it would have been. */
+type Tried = { algorithm: string; options?: unknown; value?: number | null; margin?: number; coverage?: number; novelty?: number | null; left_out?: string };
+/** What a choice was made from, as the server keeps it beside the artifact. */
+type Choice = { reason: string; by?: string; rows?: number; users?: number; judged_since?: string; tried?: Tried[] };
+
+/** The choice that a fit was made by, if it was made by one. */
+function choiceOf(fit: Fit | undefined): Choice | undefined {
+  const detail = fit?.detail;
+  if (typeof detail !== "object" || detail === null || !("choice" in detail)) return undefined;
+  const choice = detail.choice;
+  return typeof choice === "object" && choice !== null && "reason" in choice ? (choice as Choice) : undefined;
+}
+
+/** Every candidate of `algorithm: auto` beside the others. */
+function Chosen({ of, read, name }: { of: Choice | undefined; read: number; name: string }) {
+  const { t, n, day } = useWords(own);
+  if (!of) return null;
+  const called = (one: Tried) => (one.options ? `${one.algorithm} ${JSON.stringify(one.options)}` : one.algorithm);
+  return (
+    <Card title={t("choice")} flush extra={<Trust read={read} sql={`select detail from system.artifacts where learner = '${name}' and champion`} />}>
+      <p className="quiet small" style={{ padding: "0 18px 6px" }}>{of.reason}</p>
+      {of.tried && (
+        <>
+          <p className="quiet small" style={{ padding: "0 18px 6px" }}>{t("choice.text", { rows: n(of.rows ?? null), users: n(of.users ?? null), since: day(of.judged_since ?? null) })}</p>
+          <Grid
+            rows={of.tried} rowKey={called} label={t("choice")} page={20} first={{ key: "value", down: true }}
+            columns={[
+              { key: "algorithm", title: t("choice.candidate"), wrap: true, cell: (one) => <code>{called(one)}</code>, by: called },
+              { key: "value", title: of.by ?? t("f.value"), number: true, cell: (one) => (one.value === undefined ? "–" : n(one.value, 4)), by: (one) => one.value ?? null },
+              { key: "margin", title: t("choice.margin"), number: true, cell: (one) => (one.margin === undefined ? "–" : n(one.margin, 4)), by: (one) => one.margin ?? null },
+              { key: "coverage", title: t("choice.coverage"), number: true, cell: (one) => (one.coverage === undefined ? "–" : n(one.coverage, 3)), by: (one) => one.coverage ?? null },
+              { key: "left", title: t("choice.left"), wrap: true, cell: (one) => one.left_out ?? "" },
+            ]}
+          />
+        </>
+      )}
+    </Card>
   );
 }
 

@@ -5,6 +5,7 @@ import { useWords } from "../../i18n";
 import { Ask, Card, Chip, Empty, Page, Status, Trust } from "../../ui/basics";
 import { better, isNear, measureCalled } from "../../ui/measures";
 import "./style.css";
+import { New } from "../files/buttons";
 import own from "./words";
 
 /** Measures shown of each; its page has all. */
@@ -14,7 +15,7 @@ export default function Learners() {
   const { t, n, day, word, language } = useWords(own);
   const learners = useGet<Items<Learner>>("/v1/learners");
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={<New kind="learner" />}>
       <Ask of={learners}>
         {({ items }) =>
           items.length === 0 ? <Card><Empty icon="learn" text={t("empty")} /></Card> : (

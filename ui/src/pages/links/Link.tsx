@@ -10,6 +10,7 @@ import { PageLink } from "../../ui/links";
 import { Asked } from "../syncs/parts";
 import { approvable, Counts, didOf, type LinkOf, written } from "./parts";
 import { Questions } from "./Questions";
+import { Edit } from "../files/buttons";
 import own from "./words";
 
 type How = { plan?: boolean; approve?: string };
@@ -24,6 +25,7 @@ export default function Link() {
   if (link.error instanceof Problem && link.error.status === 404) return <Page title={name} back={back}><Empty icon="link" text={t("missing", { name })} action={<To to="/links">{t("back")}</To>} /></Page>;
   const actions = link.data && can("operate") && (
     <>
+      <Edit kind="link" name={name} />
       <Button loading={run.isPending && run.variables.plan === true} onClick={() => run.mutate({ plan: true })}>{t("plan")}</Button>
       <Button type="primary" icon={<Icon name="play" size={13} />} loading={run.isPending && !run.variables.plan} onClick={() => run.mutate({})}>{t("run")}</Button>
     </>

@@ -9,6 +9,7 @@ import { Icon } from "../../ui/icons";
 import { PageLink } from "../../ui/links";
 import { Asked } from "../syncs/parts";
 import { didOf, written, type LinkOf } from "./parts";
+import { New } from "../files/buttons";
 import own from "./words";
 
 /** A file to start from. */
@@ -25,7 +26,7 @@ export default function Links() {
   const { t, n } = useWords(own);
   const links = useGet<Items<LinkOf>>("/v1/links");
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={<New kind="link" />}>
       <Ask of={links}>
         {({ items }) => {
           if (!items.length) return <Card><Empty icon="link" text={t("empty")} /><Code text={EXAMPLE} /></Card>;

@@ -31,14 +31,14 @@ export function Tests({ model }: { model: Pick<Model, "tests"> }) {
 
 export default function Models() {
   const { t, n, word, day } = useWords(own);
-  const { can } = useWho();
+  const { can, has } = useWho();
   const models = useGet<Items<Model>>("/v1/models");
   const [search, setSearch] = useSearchParams();
   const [looked, setLooked] = useState("");
   const build = useDo<Work>(() => ["POST", "/v1/models/build", { select: [], full_refresh: false }]);
   const as = search.get("as") === "graph" ? "graph" : "list";
   return (
-    <Page title={t("title")} text={t("text")} actions={can("operate") && <Button type="primary" icon={<Icon name="play" size={15} />} loading={build.isPending} onClick={() => build.mutate()}>{t("build.all")}</Button>}>
+    <Page title={t("title")} text={t("text")} actions={<>{has("plan") && <Link className="models-plan" to="/plan">{t("plan")}</Link>}{can("operate") && <Button type="primary" icon={<Icon name="play" size={15} />} loading={build.isPending} onClick={() => build.mutate()}>{t("build.all")}</Button>}</>}>
       {build.error && <Trouble error={build.error} />}
       <Ask of={models} lines={8}>
         {({ items }) => {

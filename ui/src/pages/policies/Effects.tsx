@@ -5,7 +5,7 @@ import { useWords } from "../../i18n";
 import { Card, Choice, Rich } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import type { Part } from "./Audience";
-import { blankOutcome, CHOSEN, fresh, likelyOutcome, sentAt, sourceOf, unmeasured, type Candidate, type Outcome, type Sent } from "./draft";
+import { blankBudget, blankOutcome, blankStock, CHOSEN, fresh, likelyOutcome, sentAt, sourceOf, unmeasured, type Budget, type Candidate, type Outcome, type Sent } from "./draft";
 import { Columns, control, Labelled, Length, Said, Tables } from "./Fields";
 import own from "./words";
 
@@ -140,6 +140,7 @@ export function Measured({ draft, put, sources, faults }: Part) {
           </>
         )}
       </div>
+      <Given draft={draft} put={put} sources={sources} faults={faults} />
       <label className="draft-check"><input type="checkbox" checked={draft.harmful} onChange={(event) => put({ harmful: event.target.checked })} /><span>{t("harmful")}</span></label>
       <label className="draft-check"><input type="checkbox" checked={outcome !== null} onChange={(event) => put({ outcome: event.target.checked ? blankOutcome() : null })} /><span>{t("outcome")}</span></label>
       <p className="quiet small">{t("outcome.help")}</p>
@@ -158,5 +159,55 @@ export function Measured({ draft, put, sources, faults }: Part) {
       )}
       {!sources.length && <p className="quiet small"><Link to="/syncs">{t("table.none")}</Link></p>}
     </Card>
+  );
+}
+
+const PERIODS = ["day", "week", "campaign"] as const;
+const PACES = ["even", "asap"] as const;
+
+/** What the policy may spend, and what there is to give. */
+function Given({ draft, put, sources, faults }: Part) {
+  const { t } = useWords(own);
+  const { budget, stock } = draft;
+  const spend = (more: Partial<Budget>) => budget && put({ budget: { ...budget, ...more } });
+  const of = stock ? sourceOf(sources, stock.table) : undefined;
+  const columns = draft.hand === null ? (sourceOf(sources, draft.table)?.columns ?? []) : [];
+  return (
+    <>
+      <label className="draft-check"><input type="checkbox" checked={budget !== null} onChange={(event) => put({ budget: event.target.checked ? blankBudget() : null })} /><span>{t("budget")}</span></label>
+      {budget && (
+        <div className="draft-pair">
+          <Labelled at="budget-amount" label={t("budget.amount")} help={t("budget.help")} faults={faults}>{(given) => <input className="input" type="number" min={0} step="any" value={budget.amount} onChange={(event) => spend({ amount: event.target.value })} {...given} />}</Labelled>
+          <Labelled at="budget-per" label={t("budget.per")} faults={faults}>{(given) => <select className="input" value={budget.per} onChange={(event) => spend({ per: PERIODS.find((one) => one === event.target.value) ?? "day" })} {...given}>{PERIODS.map((one) => <option key={one} value={one}>{t(`budget.per.${one}`)}</option>)}</select>}</Labelled>
+          <Labelled at="budget-cost" label={t("budget.cost")} help={t("budget.cost.help")} faults={faults}>{(given) => (
+            <>
+              <input className="input" value={budget.cost} maxLength={200} spellCheck={false} list="draft-budget-columns" onChange={(event) => spend({ cost: event.target.value })} {...given} />
+              <datalist id="draft-budget-columns">{columns.filter((one) => one.type === "integer" || one.type === "number").map((one) => <option key={one.name} value={one.name} />)}</datalist>
+            </>
+          )}</Labelled>
+          <Labelled at="budget-pace" label={t("budget.pace")} faults={faults}>{(given) => <select className="input" value={budget.pace} onChange={(event) => spend({ pace: PACES.find((one) => one === event.target.value) ?? "even" })} {...given}>{PACES.map((one) => <option key={one} value={one}>{t(`budget.pace.${one}`)}</option>)}</select>}</Labelled>
+          {budget.per === "campaign" ? (
+            <>
+              <Labelled at="budget-from" label={t("budget.from")} faults={faults}>{(given) => <input className="input" type="date" value={budget.from} onChange={(event) => spend({ from: event.target.value })} {...given} />}</Labelled>
+              <Labelled at="budget-until" label={t("budget.until")} faults={faults}>{(given) => <input className="input" type="date" value={budget.until} onChange={(event) => spend({ until: event.target.value })} {...given} />}</Labelled>
+            </>
+          ) : (
+            <Labelled at="budget-zone" label={t("budget.zone")} faults={faults}>{(given) => <input className="input" value={budget.zone} maxLength={200} spellCheck={false} placeholder="UTC" onChange={(event) => spend({ zone: event.target.value })} {...given} />}</Labelled>
+          )}
+        </div>
+      )}
+      <label className="draft-check"><input type="checkbox" checked={stock !== null} onChange={(event) => put({ stock: event.target.checked ? blankStock() : null })} /><span>{t("stock")}</span></label>
+      {stock && (
+        <>
+          <p className="quiet small">{t("stock.help")}</p>
+          <div className="draft-pair">
+            <Labelled at="stock-table" label={t("stock.table")} faults={faults}>{(given) => <Tables sources={sources} value={stock.table} choose={(table) => put({ stock: { ...blankStock(), table } })} {...given} />}</Labelled>
+            {of && (["candidate", "available", "counted", "expires"] as const).map((key) => (
+              <Labelled key={key} at={`stock-${key}`} label={t(`stock.${key}`)} faults={faults}>{(given) => <Columns columns={of.columns} value={stock[key]} choose={(name) => put({ stock: { ...stock, [key]: name } })} none={key === "counted" || key === "expires" ? t("stock.none") : undefined} {...given} />}</Labelled>
+            ))}
+          </div>
+        </>
+      )}
+    </>
   );
 }

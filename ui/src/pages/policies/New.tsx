@@ -121,7 +121,7 @@ function Summary({ draft, sources, faults, yaml }: { draft: Draft; sources: Sour
   const who = draft.hand !== null ? t("summary.hand") : !table ? t("summary.nobody") : count === 0 ? t("summary.all", { table }) : count === 1 ? t("summary.some.one", { table }) : t("summary.some", { table, count: n(count) });
   const named = draft.candidates.map((one) => one.name.trim()).filter(Boolean);
   const what = draft.way === "recommend" ? t("summary.items", { count: draft.slots || "–", learner: draft.learner || "–" }) : named.join(" / ") || "–";
-  const limits = [...(draft.perUnit ? [t("summary.each", { time: time(draft.perUnit) })] : []), ...(draft.perTurn ? [t("summary.turn", { count: draft.perTurn })] : [])];
+  const limits = [...(draft.perUnit ? [t("summary.each", { time: time(draft.perUnit) })] : []), ...(draft.perTurn ? [t("summary.turn", { count: draft.perTurn })] : []), ...(draft.budget ? [t("rule.spend.of", { amount: draft.budget.amount || "–", time: t(`budget.per.${draft.budget.per}`), pace: t(`budget.pace.${draft.budget.pace}`) })] : []), ...(draft.stock ? [t("summary.stock", { table: draft.stock.table || "–" })] : [])];
   return (
     <aside className="card draft-side" aria-label={t("summary")}>
       <h2>{t("summary")}</h2>

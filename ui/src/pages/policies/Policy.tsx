@@ -17,7 +17,7 @@ import { Reported } from "./Reported";
 import own from "./words";
 
 /** The parts of a declaration that are told in words. */
-interface Rules { every?: string; holdout?: number; caps?: { per_unit_every?: string | null; per_turn?: number | null } | null; quiet_hours?: { from: string; to: string; zone: string } | null; consent?: { column?: string; sql?: string } | null; guardrails?: { pause_when_harmful?: boolean; min_units?: number } | null; action?: string; outcome?: { window?: string } | null }
+interface Rules { every?: string; holdout?: number; caps?: { per_unit_every?: string | null; per_turn?: number | null } | null; budget?: { amount: number; per: string; pacing: string } | null; stock?: string | null; quiet_hours?: { from: string; to: string; zone: string } | null; consent?: { column?: string; sql?: string } | null; guardrails?: { pause_when_harmful?: boolean; min_units?: number } | null; action?: string; outcome?: { window?: string } | null }
 
 export default function Policy() {
   const words = useWords(own);
@@ -54,6 +54,8 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
     [t("rule.holdout"), percent(policy.holdout)],
     ...(rules.caps?.per_unit_every ? [[t("rule.each"), span(rules.caps.per_unit_every)] as [string, string]] : []),
     ...(rules.caps?.per_turn ? [[t("rule.turn"), n(rules.caps.per_turn)] as [string, string]] : []),
+    ...(rules.budget ? [[t("rule.spend"), t("rule.spend.of", { amount: n(rules.budget.amount), time: word("budget.per", rules.budget.per), pace: word("budget.pace", rules.budget.pacing) })] as [string, string]] : []),
+    ...(rules.stock ? [[t("rule.stock"), "SQL"] as [string, string]] : []),
     ...(rules.quiet_hours ? [[t("rule.quiet"), <>{rules.quiet_hours.from}–{rules.quiet_hours.to} <code>{rules.quiet_hours.zone}</code></>] as [string, React.ReactNode]] : []),
     ...(rules.consent ? [[t("rule.consent"), rules.consent.column ? <code>{rules.consent.column}</code> : "SQL"] as [string, React.ReactNode]] : []),
     ...(policy.contact ? [[t("rule.contact"), t("rule.contact.of", { count: n(policy.contact.per_unit), time: span(policy.contact.every) })] as [string, React.ReactNode]] : []),

@@ -18,6 +18,10 @@ export interface Sent { id: number; key: string; from: "column" | "text" | "numb
 /** What can be chosen; its payload is what it adds to the one of the policy. */
 export interface Candidate { id: number; name: string; weight: string; payload: Sent[] }
 export interface Outcome { table: string; event: string; unit: string; at: string; value: string; window: string }
+/** What may be spent; the cost is a number or a column of the audience, and the days are of a campaign. */
+export interface Budget { amount: string; per: "day" | "week" | "campaign"; cost: string; pace: "even" | "asap"; zone: string; from: string; until: string }
+/** A table of what there is to give, and its columns. */
+export interface Stock { table: string; candidate: string; available: string; counted: string; expires: string }
 
 export interface Draft {
   name: string;
@@ -51,15 +55,21 @@ export interface Draft {
   harmful: boolean;
   minUnits: string;
   outcome: Outcome | null;
+  budget: Budget | null;
+  stock: Stock | null;
 }
 
 export const blank = (): Draft => ({
   name: "", description: "", every: "1d", table: "", unit: "", joined: "all", conditions: [], along: [], hand: null,
   way: "candidates", candidates: [{ id: 1, name: "", weight: "1", payload: [] }], learner: "", slots: "3", explore: "10", action: "", payload: [],
-  holdout: "10", perUnit: "", perTurn: "", quietFrom: "", quietTo: "", quietZone: "", consent: "", harmful: true, minUnits: "200", outcome: null,
+  holdout: "10", perUnit: "", perTurn: "", quietFrom: "", quietTo: "", quietZone: "", consent: "", harmful: true, minUnits: "200", outcome: null, budget: null, stock: null,
 });
 
 export const blankOutcome = (): Outcome => ({ table: "", event: "", unit: "", at: "", value: "", window: "7d" });
+
+export const blankBudget = (): Budget => ({ amount: "", per: "day", cost: "", pace: "even", zone: "", from: "", until: "" });
+
+export const blankStock = (): Stock => ({ table: "", candidate: "", available: "", counted: "", expires: "" });
 
 /** A number that none of a list has yet. */
 export const fresh = (all: { id: number }[]): number => all.reduce((most, one) => Math.max(most, one.id), 0) + 1;
@@ -239,7 +249,7 @@ export function carried(draft: Draft, source: Source | undefined): string[] {
   const chosen = CHOSEN[draft.way];
   const sent = allSent(draft).filter((one) => one.from === "column" && !chosen.includes(one.value)).map((one) => one.value);
   const known = source?.columns.map((column) => column.name) ?? [];
-  const asked = [draft.consent, ...(isQuiet(draft) && draft.quietZone.startsWith("$") ? [draft.quietZone.slice(1)] : [])];
+  const asked = [draft.consent, ...(draft.budget ? [draft.budget.cost.trim()] : []), ...(isQuiet(draft) && draft.quietZone.startsWith("$") ? [draft.quietZone.slice(1)] : [])];
   return [...new Set([...sent, ...asked, ...draft.along])].filter((name) => known.includes(name) && name !== "unit_id");
 }
 
@@ -291,6 +301,15 @@ export function outcomeSql(outcome: Outcome, sources: Source[]): string {
   const as = (column: string, name: string) => (column === name ? name : `${ident(column)} as ${name}`);
   const columns = [as(outcome.event, "event_id"), as(outcome.unit, "unit_id"), as(outcome.at, "at"), ...(outcome.value ? [as(outcome.value, "value")] : [])];
   return `select\n${columns.map((column) => `    ${kept(column)}`).join(",\n")}\nfrom ${source.refers}`;
+}
+
+/** What there is to give. */
+export function stockSql(stock: Stock, sources: Source[]): string {
+  const source = sourceOf(sources, stock.table);
+  if (!source) return "";
+  const all = [[stock.candidate, "candidate"], [stock.available, "available"], [stock.counted, "as_of"], [stock.expires, "expires_at"]] as const;
+  const columns = all.filter(([column]) => column !== "").map(([column, name]) => (column === name ? name : `${ident(column)} as ${name}`));
+  return columns.length ? `select\n${columns.map((column) => `    ${kept(column)}`).join(",\n")}\nfrom ${source.refers}` : "";
 }
 
 /** SQL of a file as it can be asked at once: tables by their names. Nothing where a template says more than that. */
@@ -376,6 +395,14 @@ export function yamlOf(draft: Draft, sources: Source[]): string {
     if (draft.perUnit.trim()) lines.push(`  per_unit_every: ${draft.perUnit.trim()}`);
     if (draft.perTurn.trim()) lines.push(`  per_turn: ${numeral(draft.perTurn) ?? scalar(draft.perTurn)}`);
   }
+  if (draft.budget) {
+    const { amount, per, cost, pace, zone, from, until } = draft.budget;
+    lines.push("budget:", `  amount: ${numeral(amount) ?? scalar(amount)}`, `  per: ${per}`, `  cost: ${numeral(cost) ?? scalar(cost.trim())}`, `  pacing: ${pace}`);
+    if (per !== "campaign" && zone.trim()) lines.push(`  zone: ${scalar(zone.trim())}`);
+    if (per === "campaign" && from) lines.push(`  from: ${scalar(from)}`);
+    if (per === "campaign" && until) lines.push(`  until: ${scalar(until)}`);
+  }
+  if (draft.stock) lines.push(...block("stock", stockSql(draft.stock, sources), 0));
   if (isQuiet(draft)) lines.push("quiet_hours:", `  from: ${scalar(draft.quietFrom)}`, `  to: ${scalar(draft.quietTo)}`, `  zone: ${scalar(draft.quietZone.trim())}`);
   if (draft.consent.trim()) lines.push("consent:", `  column: ${scalar(draft.consent.trim())}`);
   lines.push("guardrails:", `  pause_when_harmful: ${draft.harmful}`);
@@ -397,7 +424,7 @@ export type FaultWord =
   | "fault.table" | "fault.unit" | "fault.hand" | "fault.hand.many" | "fault.hand.unit" | "fault.column" | "fault.op" | "fault.value" | "fault.values" | "fault.number" | "fault.day" | "fault.days" | "fault.order"
   | "fault.candidates" | "fault.candidate" | "fault.candidate.none" | "fault.candidate.twice" | "fault.weight" | "fault.weights" | "fault.learner" | "fault.slots" | "fault.share"
   | "fault.key" | "fault.key.twice" | "fault.sent" | "fault.name" | "fault.name.bad" | "fault.name.taken" | "fault.name.new" | "fault.every" | "fault.holdout" | "fault.length" | "fault.turn" | "fault.units"
-  | "fault.outcome.table" | "fault.outcome.column" | "fault.hours" | "fault.zone" | "fault.zone.column";
+  | "fault.outcome.table" | "fault.outcome.column" | "fault.amount" | "fault.cost" | "fault.campaign" | "fault.stock.table" | "fault.stock.column" | "fault.hours" | "fault.zone" | "fault.zone.column";
 /** `at` is the place of the form, whose element is called `draft-` and that. */
 export interface Fault { at: string; word: FaultWord }
 
@@ -464,6 +491,24 @@ export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; 
   add("perUnit", draft.perUnit.trim() !== "" && !isLength(draft.perUnit) && "fault.length");
   add("perTurn", draft.perTurn.trim() !== "" && !whole(draft.perTurn, 1) && "fault.turn");
   const carries = (column: string) => draft.hand !== null || source?.columns.some((one) => one.name === column);
+  if (draft.budget) {
+    const { amount, per, cost, pace, zone, from, until } = draft.budget;
+    const least = (text: string) => Number(numeral(text) ?? -1) >= 0;
+    add("budget-amount", !least(amount) && "fault.amount");
+    add("budget-cost", (numeral(cost) === null ? !cost.trim() || !carries(cost.trim()) : !least(cost)) && "fault.cost");
+    add("budget-zone", per !== "campaign" && zone.trim() !== "" && !isZone(zone.trim()) && "fault.zone");
+    const [begins, ends] = [dayOf(from), dayOf(until)];
+    const lasts = begins !== null && ends !== null ? begins < ends : pace === "asap" && (begins !== null || from === "") && (ends !== null || until === "");
+    add("budget-from", per === "campaign" && !lasts && "fault.campaign");
+  }
+  if (draft.stock) {
+    const { stock } = draft;
+    const given = sourceOf(sources, stock.table);
+    add("stock-table", !given && "fault.stock.table");
+    const has = (column: string) => given?.columns.some((one) => one.name === column);
+    if (given) for (const key of ["candidate", "available"] as const) add(`stock-${key}`, !has(stock[key]) && "fault.stock.column");
+    if (given) for (const key of ["counted", "expires"] as const) add(`stock-${key}`, stock[key] !== "" && !has(stock[key]) && "fault.stock.column");
+  }
   if (isQuiet(draft)) {
     add("quietFrom", !(TIME.test(draft.quietFrom) && TIME.test(draft.quietTo) && draft.quietFrom !== draft.quietTo) && "fault.hours");
     const zone = draft.quietZone.trim();

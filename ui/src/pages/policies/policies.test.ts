@@ -243,6 +243,19 @@ outcome:
     expect(at.slice(0, 3).map((fault) => `${fault.at} ${fault.word}`)).toEqual(["candidate-1-sent-7 fault.number", "candidate-1-key-8 fault.key.twice", "candidate-1-sent-8 fault.sent"]);
     expect(at.map((fault) => rowOf(wrong, fault.at)?.number)).toEqual([1, 1, 1, 2, 2, 2]);
   });
+  it("limits what is spent and given, and has the cost in the audience", () => {
+    const budget = { amount: "500", per: "day" as const, cost: "revenue", pace: "even" as const, zone: "Asia/Shanghai", from: "", until: "" };
+    const draft = complete({ budget, stock: { table: "mart.orders", candidate: "invoice_no", available: "revenue", counted: "ordered_at", expires: "" } });
+    const text = yamlOf(draft, sources);
+    expect(text).toContain('budget:\n  amount: 500\n  per: day\n  cost: revenue\n  pacing: even\n  zone: "Asia/Shanghai"\n');
+    expect(text).toContain("stock: |\n  select\n      invoice_no as candidate,\n      revenue as available,\n      ordered_at as as_of\n  from {{ ref('orders') }}\n");
+    expect(carried(draft, customers)).toContain("revenue");
+    expect(faultsOf(draft, { sources, taken: [] })).toEqual([]);
+    const wrong = { ...draft, budget: { ...budget, amount: "-1", cost: "gone", per: "campaign" as const, from: "2026-11-02", until: "2026-11-01" }, stock: { table: "", candidate: "", available: "", counted: "", expires: "" } };
+    expect(faultsOf(wrong, { sources, taken: [] }).map((fault) => fault.word)).toEqual(["fault.amount", "fault.cost", "fault.campaign", "fault.stock.table"]);
+    const campaign = yamlOf({ ...draft, budget: { ...budget, per: "campaign", cost: "2.50", from: "2026-11-01", until: "2026-11-12" } }, sources);
+    expect(campaign).toContain('  cost: 2.50\n  pacing: even\n  from: "2026-11-01"\n  until: "2026-11-12"\n');
+  });
   it("asks a recommender, and sends what it chose", () => {
     const draft = complete({ way: "recommend", learner: "next_products", slots: "3", explore: "0", holdout: "", harmful: false, minUnits: "", action: "mail", payload: [{ id: 1, key: "items", from: "column", value: "items" }] });
     expect(yamlOf(draft, sources)).toContain("choose:\n  recommend:\n    learner: next_products\n    slots: 3\nguardrails:\n  pause_when_harmful: false\naction: mail\npayload:\n  items: $items\n");

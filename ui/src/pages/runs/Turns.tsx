@@ -2,7 +2,7 @@
 import { App, Button } from "antd";
 import { useState } from "react";
 import { Link } from "react-router";
-import { part, useDo, useGet, type Items, type Run, type Turn, type Work } from "../../api";
+import { part, useDo, useGet, usePieces, type Items, type Run, type Turn, type Work } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { useWorkName } from "../../shell/names";
@@ -63,7 +63,7 @@ function RunList() {
   const { t, n, moment, duration, word } = useWords(own);
   const [kind, setKind] = useState("");
   const [status, setStatus] = useState<"" | "failed">("");
-  const runs = useGet<Items<Run>>(`/v1/runs?limit=${LISTED}${kind && `&kind=${kind}`}${status && `&status=${status}`}`);
+  const runs = usePieces<Run>(`/v1/runs?limit=${LISTED}${kind && `&kind=${kind}`}${status && `&status=${status}`}`);
   return (
     <>
       <div className="filters">
@@ -86,6 +86,7 @@ function RunList() {
                 { key: "error", title: t("f.error"), wrap: true, cell: (run) => run.error && <span className="bad">{run.error}</span> },
               ]}
             />
+            {runs.more && <p className="grid-more"><Button type="text" loading={runs.loading} onClick={runs.more}>{t("f.older")}</Button></p>}
           </Card>
         )}
       </Ask>

@@ -6,6 +6,7 @@ import { part, useDo, useGet } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Declared as File, Facts, Page, Status, Trouble, Trust } from "../../ui/basics";
+import { Edit } from "../files/buttons";
 import { Pause, RunNow, Runs, When, type Declared, type ScheduleRun } from "./parts";
 import own from "./words";
 
@@ -19,7 +20,7 @@ export default function Schedule() {
   return (
     <Page
       title={<>{schedule}{now && (now.paused || now.last) && <Status of={now.paused ? "paused" : (now.last?.status ?? "")} />}</>} text={now?.description ?? undefined} back={{ to: "/schedules", label: t("title") }}
-      actions={now && <><RunNow schedule={schedule} main /><Pause of={now} main /></>}
+      actions={now && <><Edit kind="schedule" name={schedule} /><RunNow schedule={schedule} main /><Pause of={now} main /></>}
     >
       <Ask of={opened} lines={6}>{(data) => <One of={data} read={opened.dataUpdatedAt} />}</Ask>
     </Page>

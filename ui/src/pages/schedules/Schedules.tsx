@@ -1,9 +1,11 @@
 /** What runs by itself: schedules, their runs, and the alerts that left. */
+import { Button } from "antd";
 import { useState } from "react";
 import { Link } from "react-router";
-import { part, useGet, type Items } from "../../api";
+import { part, useGet, usePieces, type Items } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Empty, Figures, Grid, Page, Pick, Status, Tabs, Trust } from "../../ui/basics";
+import { Edit, New } from "../files/buttons";
 import { Pause, RunNow, Runs, When, type Declared, type ScheduleRun } from "./parts";
 import own from "./words";
 
@@ -48,7 +50,7 @@ export default function Schedules() {
   const lost = alerts.data?.items.filter((one) => one.status === "dead").length ?? 0;
   const open = standing.data?.items.reduce((sum, one) => sum + one.open.length, 0) ?? 0;
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={<><New kind="alert" /><New kind="schedule" /></>}>
       <Tabs
         label={t("title")}
         tabs={[
@@ -107,7 +109,7 @@ function RunList({ schedules }: { schedules: Declared[] }) {
   const { t, word } = useWords(own);
   const [schedule, setSchedule] = useState("");
   const [status, setStatus] = useState("");
-  const runs = useGet<Items<ScheduleRun>>(`/v1/schedule-runs?limit=${LISTED}${schedule && `&schedule=${part(schedule)}`}${status && `&status=${status}`}`, 15_000);
+  const runs = usePieces<ScheduleRun>(`/v1/schedule-runs?limit=${LISTED}${schedule && `&schedule=${part(schedule)}`}${status && `&status=${status}`}`, 15_000);
   return (
     <>
       <div className="filters">
@@ -118,6 +120,7 @@ function RunList({ schedules }: { schedules: Declared[] }) {
         {({ items }) => (
           <Card flush extra={<Trust read={runs.dataUpdatedAt} sql="select * from system.schedule_runs order by moment desc" />}>
             <Runs of={items} named empty={schedule || status ? t("runs.none") : t("runs.empty")} />
+            {runs.more && <p className="grid-more"><Button type="text" loading={runs.loading} onClick={runs.more}>{t("f.older")}</Button></p>}
           </Card>
         )}
       </Ask>
@@ -135,7 +138,7 @@ function States({ of }: { of: ReturnType<typeof useGet<Items<Standing>>> }) {
           <Grid
             rows={items} rowKey={(one) => one.alert} label={t("states")} empty={<Empty icon="alert" text={t("states.empty")} />}
             columns={[
-              { key: "alert", title: t("alert"), wrap: true, cell: (one) => <><code>{one.alert}</code>{one.description && <div className="quiet small">{one.description}</div>}</>, by: (one) => one.alert },
+              { key: "alert", title: t("alert"), wrap: true, cell: (one) => <><span className="row"><code>{one.alert}</code><Edit kind="alert" name={one.alert} small /></span>{one.description && <div className="quiet small">{one.description}</div>}</>, by: (one) => one.alert },
               { key: "when", title: t("tells"), wrap: true, cell: (one) => <code>{one.when}</code>, by: (one) => one.when },
               { key: "send", title: t("f.action"), cell: (one) => (one.paused ? <Status of="paused" /> : <code>{one.send.join(" ")}</code>) },
               { key: "open", title: t("goes.on"), wrap: true, cell: (one) => (one.open.length ? one.open.map((open) => <div key={open.subject}><span className="bad">{open.subject}</span> <span className="quiet small">{t("since", { when: moment(open.since) })}</span><div className="small">{open.text}</div></div>) : <span className="quiet">{t("goes.on.none")}</span>), by: (one) => one.open.length },

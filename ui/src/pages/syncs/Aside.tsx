@@ -1,14 +1,19 @@
 /** Rows that a sync set aside: why, where, and as they were read. */
 import { App, Button } from "antd";
-import { useMemo, useState } from "react";
+import { lazy, Suspense, useMemo, useState } from "react";
 import { part, useDo, useGet, type Cell, type Table, type Work } from "../../api";
 import { groupBy } from "../../group";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Choice, Empty, Grid, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
+import { Reason } from "../../ui/reason";
+import { alike } from "./mend";
 import { Asked } from "./parts";
 import own from "./words";
+
+// Most who look at rows mend none of them here.
+const Mend = lazy(() => import("./Mend"));
 
 type Which = "open" | "replayed" | "discarded";
 interface Row { id: string; stream: string; file: string; line: number | null; column: string | null; code: string; reason: string; raw: string; at: string | null }
@@ -79,19 +84,54 @@ export function EventsAside() {
       <Card flush title={t("events")} extra={<Trust read={rows.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={table.truncated} />}>
         <p className="syncs-about">{t("events.text")}</p>
         {can("operate") && <div className="syncs-bar"><Button danger loading={discard.isPending} onClick={give}>{t("discard")}</Button></div>}
-        <Rows all={rowsOf(table)} which="open" cause={cause} choose={setCause} />
+        <Rows events all={rowsOf(table)} which="open" cause={cause} choose={setCause} />
       </Card>
     </>
   );
 }
 
-function Rows({ all, which, cause, choose }: { all: Row[]; which: Which; cause: string | null; choose: (cause: string | null) => void }) {
-  const { t, n, day } = useWords(own);
-  const causes = useMemo(() => [...groupBy(all, causeOf).entries()].sort(([, a], [, b]) => b.length - a.length), [all]);
-  const shown = cause === null ? all : all.filter((row) => causeOf(row) === cause);
-  if (!all.length) return <Empty icon="check" text={t(which === "open" ? "aside.none" : `aside.none.${which}`)} />;
+/** What is done with rows that were chosen one by one; events can only be given up. */
+function Chosen({ rows, events, clear }: { rows: Row[]; events: boolean; clear: () => void }) {
+  const { t, n } = useWords(own);
+  const [doing, setDoing] = useState<"mend" | "dismiss" | null>(null);
+  const [work, setWork] = useState<Work | null>(null);
+  const ids = rows.map((row) => row.id);
+  const done = (next: Work) => { setWork(next); clear(); };
+  const dismiss = useDo<Work, string>((reason) => ["POST", "/v1/quarantine/dismiss", { rows: ids, reason }], (next) => { done(next); setDoing(null); });
   return (
     <>
+      {work && <Asked work={work} />}
+      {rows.length > 0 && (
+        <div className="syncs-bar" role="group" aria-label={t("mend.chosen", { count: n(rows.length) })}>
+          <span className="quiet">{t("mend.chosen", { count: n(rows.length) })}</span>
+          {!events && <Button size="small" type="primary" disabled={!alike(rows)} title={alike(rows) ? undefined : t("mend.mixed")} onClick={() => setDoing("mend")}>{t("mend")}</Button>}
+          <Button size="small" danger onClick={() => { dismiss.reset(); setDoing("dismiss"); }}>{t("dismiss")}</Button>
+          {!events && !alike(rows) && <span className="small quiet">{t("mend.mixed")}</span>}
+        </div>
+      )}
+      {doing === "mend" && <Suspense><Mend rows={ids} close={() => setDoing(null)} done={done} /></Suspense>}
+      {doing === "dismiss" && <Reason danger title={t("dismiss.title", { count: n(rows.length) })} text={t("dismiss.text")} go={t("dismiss")} busy={dismiss.isPending} error={dismiss.error} close={() => setDoing(null)} done={(reason) => dismiss.mutate(reason)} />}
+    </>
+  );
+}
+
+function Rows({ all, which, cause, choose, events = false }: { all: Row[]; which: Which; cause: string | null; choose: (cause: string | null) => void; events?: boolean }) {
+  const { t, n, day } = useWords(own);
+  const { can } = useWho();
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const pick = (ids: string[], on: boolean) => setPicked((now) => { const next = new Set(now); for (const id of ids) if (on) next.add(id); else next.delete(id); return next; });
+  const mends = which === "open" && can("operate");
+  const causes = useMemo(() => [...groupBy(all, causeOf).entries()].sort(([, a], [, b]) => b.length - a.length), [all]);
+  const shown = cause === null ? all : all.filter((row) => causeOf(row) === cause);
+  // What landed meanwhile is not among the rows any more.
+  const chosen = mends ? all.filter((row) => picked.has(row.id)) : [];
+  const bar = mends && <Chosen rows={chosen} events={events} clear={() => setPicked(new Set())} />;
+  const every = shown.length > 0 && shown.every((row) => picked.has(row.id));
+  if (!all.length) return <>{bar}<Empty icon="check" text={t(which === "open" ? "aside.none" : `aside.none.${which}`)} /></>;
+  return (
+    <>
+      {mends && <label className="syncs-bar mend-all"><input type="checkbox" checked={every} onChange={(event) => pick(shown.map((row) => row.id), event.target.checked)} />{t("mend.all", { count: n(shown.length) })}</label>}
+      {bar}
       {causes.length > 1 && (
         <div className="syncs-causes" role="group" aria-label={t("aside.causes")}>
           <button type="button" aria-pressed={cause === null} onClick={() => choose(null)}><b>{n(all.length)}</b><span>{t("aside.all")}</span></button>
@@ -103,6 +143,7 @@ function Rows({ all, which, cause, choose }: { all: Row[]; which: Which; cause: 
       <Grid
         rows={shown} rowKey={(row) => row.id} label={t("aside")} page={25}
         columns={[
+          ...(mends ? [{ key: "pick", title: t("mend.pick"), cell: (row: Row) => <input type="checkbox" className="mend-pick" checked={picked.has(row.id)} aria-label={t("mend.one", { place: `${row.file} ${row.line ?? ""}`.trim() })} onChange={(event) => pick([row.id], event.target.checked)} /> }] : []),
           { key: "place", title: t("aside.place"), wrap: true, cell: (row) => <><code>{row.file}</code>{row.line !== null && <div className="quiet small">{t("aside.line", { line: n(row.line) })}</div>}</>, by: (row) => `${row.file} ${row.line ?? ""}` },
           { key: "why", title: t("aside.why"), wrap: true, cell: (row) => <><Chip>{row.code}</Chip>{row.column && <> <code>{row.column}</code></>}<div>{row.reason}</div></>, by: (row) => row.code },
           { key: "raw", title: t("aside.raw"), wrap: true, cell: (row) => <code className="syncs-raw">{row.raw}</code> },

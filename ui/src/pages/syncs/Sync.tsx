@@ -2,10 +2,10 @@
 import { App, Button } from "antd";
 import { Link, useParams } from "react-router";
 import { useState } from "react";
-import { part, useDo, useGet, Problem, type Items, type Sync as Shown, type Work } from "../../api";
+import { part, useDo, useGet, Problem, type Following, type Items, type Sync as Shown, type Work } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Ask, Card, Chip, Code, Empty, Figures, Grid, Page, Status, Tabs, Trouble, Trust } from "../../ui/basics";
+import { Ask, Card, Chip, Code, Empty, Facts, Figures, Grid, Page, Status, Tabs, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { AssetLink, PageLink } from "../../ui/links";
 import { Aside } from "./Aside";
@@ -20,7 +20,7 @@ export default function Sync() {
   const { can } = useWho();
   const { modal } = App.useApp();
   const { name = "" } = useParams();
-  const sync = useGet<Shown>(`/v1/syncs/${part(name)}`);
+  const sync = useGet<Shown>(`/v1/syncs/${part(name)}`, 15_000);
   const run = useDo<Work, boolean>((restart) => ["POST", `/v1/syncs/${part(name)}/run`, { restart }]);
   const back = { to: "/syncs", label: t("back") };
   if (sync.error instanceof Problem && sync.error.status === 404) return <Page title={name} back={back}><Empty icon="syncs" text={t("missing", { name })} action={<Link to="/syncs">{t("back")}</Link>} /></Page>;
@@ -28,16 +28,48 @@ export default function Sync() {
   const again = () => modal.confirm({ title: t("restart"), content: t("restart.text"), okText: t("restart"), cancelText: t("f.cancel"), onOk: () => run.mutate(true) });
   const actions = sync.data && can("operate") && (
     <>
+      {sync.data.following && <Pause name={name} of={sync.data.following} />}
       {cdc && <Button icon={<Icon name="undo" size={14} />} onClick={again}>{t("restart")}</Button>}
       <Button type="primary" icon={<Icon name="play" size={13} />} loading={run.isPending} onClick={() => run.mutate(false)}>{t("run")}</Button>
     </>
   );
   return (
-    <Page title={<>{name}{sync.data?.last?.status && <Status of={sync.data.last.status} />}</>} text={sync.data?.description ?? undefined} back={back} actions={actions}>
+    <Page title={<>{name}{sync.data?.following ? <Status of={sync.data.following.state} /> : sync.data?.last?.status && <Status of={sync.data.last.status} />}</>} text={sync.data?.description ?? undefined} back={back} actions={actions}>
       {run.error && <Trouble error={run.error} />}
       {run.data && <Asked work={run.data} />}
       <Ask of={sync}>{(one) => <Body one={one} read={sync.dataUpdatedAt} />}</Ask>
     </Page>
+  );
+}
+
+/** Has the server leave a sync alone, or take it up again. */
+function Pause({ name, of }: { name: string; of: Following }) {
+  const { t } = useWords(own);
+  const { message } = App.useApp();
+  const way = of.state === "paused" || of.state === "failed" ? "resume" : "pause";
+  const ask = useDo<unknown>(() => ["POST", `/v1/syncs/${part(name)}/${way}`, way === "pause" ? {} : undefined], () => void message.success(t(`follow.${way}.done`, { name })));
+  return <Button icon={<Icon name={way === "resume" ? "play" : "pause"} size={14} />} loading={ask.isPending} aria-label={t(`follow.${way}.what`, { name })} onClick={() => ask.mutate(undefined, { onError: (error) => void message.error(error.message, 8) })}>{t(`follow.${way}`)}</Button>;
+}
+
+/** How a sync is doing that the server follows. */
+function Follows({ of, read }: { of: Following; read: number }) {
+  const { t, n, ago, moment, duration } = useWords(own);
+  const when = (at: string) => <span title={moment(at)}>{ago(at)}</span>;
+  const facts: [React.ReactNode, React.ReactNode][] = [[t("f.status"), <Status key="state" of={of.state} />]];
+  if (of.since) facts.push([t("follow.since"), when(of.since)]);
+  if (of.committed_at) facts.push([t("follow.committed"), when(of.committed_at)]);
+  if (of.reached) facts.push([t("follow.reached"), <>{moment(of.reached)}{of.behind_s !== null && <span className="quiet"> · {t("follow.behind", { time: duration(of.behind_s * 1_000) })}</span>}</>]);
+  if (of.since) facts.push([t("follow.rate"), t("follow.rate.value", { count: n(of.rows), rate: n(of.rows_per_second) })]);
+  if (of.attempt !== null) facts.push([t("follow.attempt"), t("follow.attempt.value", { count: n(of.attempt), when: of.next_at ? moment(of.next_at) : "–" })]);
+  if (of.by) facts.push([t("follow.by"), of.by]);
+  if (of.reason) facts.push([t("f.reason"), of.reason]);
+  if (of.error) facts.push([t("f.error"), <span key="error" className="bad">{of.error}</span>]);
+  if (of.run_id) facts.push([t("run.one"), <Link key="run" to={`/runs/${part(of.run_id)}`}><code>{of.run_id}</code></Link>]);
+  return (
+    <Card title={t("follow")} extra={<Trust read={read} sql="select * from system.followed_syncs" />}>
+      <p className="quiet small" style={{ marginBottom: 8 }}>{t("follow.text")}</p>
+      <Facts of={facts} />
+    </Card>
   );
 }
 
@@ -52,6 +84,7 @@ function Body({ one, read }: { one: Shown; read: number }) {
         { label: t("landed"), value: n(one.last?.rows_out), note: `${t("f.in")} ${n(one.last?.rows_in)} · ${t("f.rejected")} ${n(one.last?.rows_rejected)}` },
         { label: t("aside"), value: n(one.quarantined), note: t("aside.one"), tone: one.quarantined ? "warn" : undefined },
       ]} />
+      {one.following && <Follows of={one.following} read={read} />}
       {one.last?.error && <div className="trouble" role="alert" style={{ marginBottom: 16 }}><Icon name="failed" size={20} /><p className="trouble-detail">{one.last.error}</p></div>}
       <Tabs
         label={one.name}

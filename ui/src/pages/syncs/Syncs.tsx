@@ -55,7 +55,7 @@ function List({ items, read }: { items: Sync[]; read: number }) {
         <Grid
           rows={items} rowKey={(one) => one.name} label={t("title")}
           columns={[
-            { key: "name", title: t("f.name"), wrap: true, cell: (one) => <><PageLink to="syncs" name={one.name}><b>{one.name}</b></PageLink>{one.description && <div className="quiet small"><Rich text={one.description} /></div>}</>, by: (one) => one.name },
+            { key: "name", title: t("f.name"), wrap: true, cell: (one) => <><span className="row"><PageLink to="syncs" name={one.name}><b>{one.name}</b></PageLink>{one.following && <Status of={one.following.state} />}</span>{one.description && <div className="quiet small"><Rich text={one.description} /></div>}</>, by: (one) => one.name },
             { key: "way", title: t("way"), cell: (one) => <span className="row" style={{ gap: 6, flexWrap: "nowrap" }}><PageLink to="connections" name={one.from} /><span aria-hidden="true" className="quiet">→</span>{(one.destinations ?? [one.to ?? "lake"]).map((to, at) => <span key={to}>{at > 0 && ", "}{to === "lake" ? t("lake") : <PageLink to="connections" name={to} />}</span>)}</span>, by: (one) => one.from },
             { key: "streams", title: t("streams"), number: true, cell: (one) => n(one.streams.length), by: (one) => one.streams.length },
             { key: "last", title: t("last"), cell: (one) => (one.last?.status ? <span className="row" style={{ flexWrap: "nowrap" }}><Status of={one.last.status} /><span className="quiet" title={moment(one.last.started_at)}>{ago(one.last.started_at)}</span></span> : <span className="quiet">{t("never")}</span>), by: (one) => one.last?.started_at },

@@ -1,5 +1,5 @@
 //! A CRM that was split in two, with planted duplicates and conflicting edits: which records are
-//! matched, and whether every conflict ends as its rule declares.
+//! matched, by links and by a merge of both into one, and whether every conflict ends as its rule declares.
 
 use std::path::Path;
 use std::process::Command;
@@ -70,6 +70,40 @@ match:
 limits: {max_change_ratio: 100%}
 ";
 
+/// How both are made one: matched as the link does, and judged by the same truth.
+const MERGE: &str = "merge: people
+target: crm.people
+sources:
+  - {name: left, table: raw.left_contacts, key: id, changed_at: changed_at}
+  - {name: right, table: raw.right_contacts, key: id, changed_at: changed_at}
+fields:
+  - {name: name}
+  - {name: email}
+  - {name: phone, type: text, clean: phone(US)}
+  - {name: company, keep: latest}
+  - {name: city, keep: {prefer: {source: right}}}
+  - {name: score, keep: max}
+  - {name: budget, keep: min}
+  - {name: consent, keep: {most-restrictive: {order: [\"no\", \"yes\"]}}}
+  - {name: note}
+match:
+  exact: [{email: email}, {phone: phone}]
+  unless: {field: name, measure: name, below: 60%}
+  alike:
+    parts:
+      - {field: name, measure: name, weight: 2, at_least: 80%}
+      - {field: company, measure: company, weight: 1}
+    link: 92%
+    review: 75%
+  calling_code: \"1\"
+";
+
+/// What every record of both sides is in truth.
+const TRUTH: &str = "{{ config(materialized='table') }}
+select 'left' as source, cast(id as varchar) as source_key, truth as entity from {{ source('raw', 'left_contacts') }}
+union all select 'right', cast(id as varchar), truth from {{ source('raw', 'right_contacts') }}
+";
+
 /// What is matched: the links, and the tables of their records.
 const TABLES: [(&str, &str); 2] = [("accounts", "companies"), ("contacts", "people")];
 
@@ -90,13 +124,22 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let folder = context.scratch("crm-merge")?;
     let mut tally = Tally::default();
     let mut counts = [Matches::default(); TABLES.len()];
+    let mut merged = Matches::default();
     for seed in SEEDS {
         println!("\nseed {seed}");
         let at = folder.join(format!("seed-{seed}"));
         let shop = project(&flywheel, &at)?;
-        one(context, &shop, &data, &seed.to_string(), &mut counts, &mut tally)?;
+        let seed = seed.to_string();
+        println!(
+            "records that both sides hold: {}",
+            script(context, &shop, "make", &[data.as_str(), seed.as_str()])?
+        );
+        merge(&shop, &mut merged, &mut tally)?;
+        one(context, &shop, &seed, &mut counts, &mut tally)?;
     }
-    judge_matches(&counts, &mut tally);
+    let named = TABLES.iter().map(|(table, _)| format!("{table}, linked")).zip(counts);
+    let named = named.chain([("contacts, merged".to_owned(), merged)]);
+    judge_matches(&named.collect::<Vec<_>>(), &mut tally);
     Ok(tally)
 }
 
@@ -107,28 +150,59 @@ fn project<'a>(flywheel: &'a Flywheel, folder: &Path) -> Result<Shop<'a>> {
             &format!("connections/{side}.yaml"),
             format!("connection: {side}\ntype: sqlite\noptions: {{path: {side}.db}}\n"),
         )?;
+        let stream = format!(
+            "stream: {side}_contacts, options: {{table: contacts}}, read: full, write: replace"
+        );
+        shop.sync(side, &format!("connection: {side}"), &stream)?;
     }
     shop.write("links/companies.yaml", COMPANIES)?;
     shop.write("links/people.yaml", PEOPLE)?;
+    shop.write("merges/people.yaml", MERGE)?;
+    shop.write("models/marts/truth.sql", TRUTH)?;
     Ok(shop)
+}
+
+/// What the script says that makes both systems and looks at them.
+fn script(context: &Context, shop: &Shop<'_>, word: &str, arguments: &[&str]) -> Result<Value> {
+    let mut command = Command::new("python3");
+    command.arg(context.root.join("tests/parity/two_crms.py"));
+    command.arg(word).arg(shop.path("")).args(arguments);
+    Ok(serde_json::from_str(&process::output(&mut command)?)?)
+}
+
+/// Makes both systems one, takes all of it apart, and finds what both hold as it was.
+fn merge(shop: &Shop<'_>, count: &mut Matches, tally: &mut Tally) -> Result<()> {
+    succeeds(tally, "landing both systems", &shop.measure(&["sync"])?);
+    succeeds(tally, "building the truth", &shop.measure(&["build"])?);
+    let run = ["merge", "run", "people", "--truth", "marts.truth"];
+    let told: Value = serde_json::from_str(&process::output(&mut shop.command(&run))?)?;
+    let balance = told.pointer("/balance").and_then(Value::as_str).unwrap_or("nothing");
+    equal(tally, "the rows of the merge", balance, "balanced");
+    let number =
+        |name: &str| told.pointer(&format!("/truth/{name}")).and_then(Value::as_f64).unwrap_or(0.0);
+    count.pairs += number("pairs");
+    count.matched += number("matched");
+    count.right += number("right");
+    count.asked += told.pointer("/questions").and_then(Value::as_f64).unwrap_or(0.0);
+    succeeds(tally, "a further merge", &shop.measure(&run)?);
+    equal(tally, "commits of the merged table", &shop.versions("crm.people").to_string(), "1");
+    succeeds(tally, "taking all apart", &shop.measure(&["merge", "undo", "people", "--all"])?);
+    let different = "select count(*) from (select name, email, company, city, score, budget, consent, note from crm.people
+        except select name, email, company, city, score, budget, consent, note
+        from (select * from raw.left_contacts union all select * from raw.right_contacts) before) different";
+    equal(tally, "records that are not as they were", &shop.value(different)?, "0");
+    Ok(())
 }
 
 /// One split.
 fn one(
     context: &Context,
     shop: &Shop<'_>,
-    data: &str,
     seed: &str,
     counts: &mut [Matches],
     tally: &mut Tally,
 ) -> Result<()> {
-    let script = |word: &str, arguments: &[&str]| -> Result<Value> {
-        let mut command = Command::new("python3");
-        command.arg(context.root.join("tests/parity/two_crms.py"));
-        command.arg(word).arg(shop.path("")).args(arguments);
-        Ok(serde_json::from_str(&process::output(&mut command)?)?)
-    };
-    println!("records that both sides hold: {}", script("make", &[data, seed])?);
+    let script = |word: &str, arguments: &[&str]| script(context, shop, word, arguments);
     let written = "select count(*) from system.link_audit";
     succeeds(tally, "the plan", &shop.measure(&["link", "plan"])?);
     equal(tally, "a plan writes nothing", &shop.value(written)?, "0");
@@ -167,22 +241,22 @@ fn one(
 }
 
 /// Precision and recall over all splits; a question is no match.
-fn judge_matches(counts: &[Matches], tally: &mut Tally) {
+fn judge_matches(counts: &[(String, Matches)], tally: &mut Tally) {
     let headings = ["records", "pairs", "matched", "right", "precision", "recall", "asked"];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     let shares = |count: &Matches| {
         (count.right / count.matched.max(1.0), count.right / count.pairs.max(1.0))
     };
-    for ((table, _), count) in TABLES.iter().zip(counts) {
+    for (table, count) in counts {
         let (precision, recall) = shares(count);
-        let mut row = vec![(*table).to_owned()];
+        let mut row = vec![table.clone()];
         row.extend([count.pairs, count.matched, count.right].map(|number| format!("{number:.0}")));
         row.extend([precision, recall].map(|share| format!("{share:.3}")));
         row.push(format!("{:.0}", count.asked));
         rows.push(row);
     }
     println!("\n{}", figures::table(&rows));
-    for ((table, _), count) in TABLES.iter().zip(counts) {
+    for (table, count) in counts {
         let (precision, recall) = shares(count);
         at_least(tally, &format!("precision of {table}"), precision, PRECISION_MIN);
         at_least(tally, &format!("recall of {table}"), recall, RECALL_MIN);

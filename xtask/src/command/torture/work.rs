@@ -11,7 +11,10 @@ use crate::binary::Flywheel;
 use crate::shop::{Shop, checksum};
 use crate::{Result, process};
 
+mod commit;
 mod place;
+
+pub(super) use self::commit::{Hit, Sight};
 
 /// Rows of each source before the first change.
 const ROWS: u64 = 100_000;
@@ -191,28 +194,6 @@ impl Work<'_> {
             process::run(&mut quiet(self.shop.command(&["sync", "land"])))?;
         }
         process::run(&mut quiet(self.command()))
-    }
-
-    /// The files of the lake table, to tell later which are new.
-    pub(super) fn mark(&self) -> BTreeSet<PathBuf> {
-        files_below(&self.shop.path(".flywheel/lake/raw/orders"))
-    }
-
-    /// Whether a commit is under way: files that `mark` did not see, or a transaction that writes.
-    pub(super) fn commits(&self, mark: &BTreeSet<PathBuf>) -> bool {
-        match self.kind {
-            Kind::Move => {
-                let locks = "select count(*) from pg_locks join pg_class on pg_class.oid = relation
-                     where relnamespace = 'public'::regnamespace and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
-                self.server.psql(&self.target, locks) != "0"
-            }
-            Kind::Reverse => {
-                let locks = "select count(*) from pg_locks join pg_class on pg_class.oid = relation
-                     where relname = 'orders' and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
-                self.server.psql(&self.target, locks) != "0"
-            }
-            _ => self.mark().difference(mark).next().is_some(),
-        }
     }
 
     pub(super) fn source(&self) -> Result<Side> {

@@ -4,13 +4,15 @@ use flywheel_base::{ErrorKind, Rng};
 use serde_json::Value;
 
 use super::{row, rows};
+use crate::stats::clustered::{self, Clustered};
 use crate::stats::cuped::{self, Pairs};
 use crate::stats::guardrail::{Better, Guardrail, Standing, watch};
 use crate::stats::lift::{Arm, lift};
 use crate::stats::multiple::{benjamini_hochberg, holm};
 use crate::stats::power::Design;
 use crate::stats::quantile::{Sorted, difference};
-use crate::stats::{sequence, srm};
+use crate::stats::ratio::{self, Part};
+use crate::stats::{Interval, sequence, srm};
 
 fn parity() -> Value {
     serde_json::from_str(include_str!("../../../../../tests/parity/experiments.json")).unwrap()
@@ -262,4 +264,137 @@ fn a_guardrail_is_breached_by_harm_safe_without_and_open_before() {
     let bad =
         Guardrail { better: Better::Lower, harm_max: -0.1, sequence: sequence::Options::default() };
     assert!(watch(&Arm::default(), &Arm::default(), &bad).is_err());
+}
+
+fn parts(value: &Value) -> Vec<Part> {
+    let columns = rows(value);
+    let columns = columns[0].iter().zip(&columns[1]).zip(&columns[2]);
+    columns
+        .map(|((numerator, denominator), covariate)| Part {
+            numerator: *numerator,
+            denominator: *denominator,
+            covariate: *covariate,
+        })
+        .collect()
+}
+
+fn five(ours: Interval, theirs: &Value) {
+    let theirs = row(theirs);
+    for (ours, theirs) in [ours.estimate, ours.low, ours.high].into_iter().zip(theirs) {
+        assert!((ours - theirs).abs() < 5e-6, "{ours} is not {theirs}");
+    }
+}
+
+#[test]
+fn a_difference_of_ratios_agrees_with_numpy_with_and_without_a_covariate() {
+    let options = sequence::Options::default();
+    for case in parity()["ratios"].as_array().unwrap() {
+        let (a, b) = (parts(&case["treatment"]), parts(&case["holdout"]));
+        let (plain_a, plain_b) = (ratio::arm(&a).unwrap(), ratio::arm(&b).unwrap());
+        for (arm, rate) in [&plain_a, &plain_b].into_iter().zip(row(&case["rates"])) {
+            assert!((arm.rate().unwrap() - rate).abs() < 1e-10);
+        }
+        let plain = sequence::difference(&plain_a, &plain_b, &options).unwrap().unwrap();
+        five(plain, &case["plain"]);
+        let (a, b) = (ratio::pairs(&a).unwrap().unwrap(), ratio::pairs(&b).unwrap().unwrap());
+        let (adjusted, saved) = cuped::always_valid(&a, &b, &options).unwrap().unwrap();
+        five(adjusted, &case["adjusted"]);
+        assert!((saved - number(&case["saved"])).abs() < 5e-6);
+        assert!(adjusted.high - adjusted.low < plain.high - plain.low);
+    }
+    let part = |numerator, denominator| Part { numerator, denominator, covariate: 0.0 };
+    assert!(ratio::pairs(&[]).unwrap().is_none());
+    assert!(ratio::pairs(&[part(1.0, 0.0), part(2.0, 0.0)]).unwrap().is_none(), "nothing divides");
+    assert!(ratio::arm(&[part(1.0, -1.0)]).unwrap_err().message().contains("denominator"));
+    assert!(ratio::arm(&[part(f64::NAN, 1.0)]).is_err());
+}
+
+fn values_of(value: &Value) -> Clustered {
+    let units: Vec<Vec<f64>> = rows(value);
+    Clustered::new(units.iter().map(Vec::as_slice)).unwrap()
+}
+
+#[test]
+fn quantiles_of_clustered_values_agree_with_numpy_and_with_a_bootstrap_over_units() {
+    let options = sequence::Options::default();
+    for case in parity()["clustered"].as_array().unwrap() {
+        let share = number(&case["share"]);
+        let arms = [values_of(&case["treatment"]), values_of(&case["holdout"])];
+        for (at, arm) in arms.iter().enumerate() {
+            let quantile = arm.quantile(share).unwrap().unwrap();
+            assert!((quantile - row(&case["quantiles"])[at]).abs() < 5e-6);
+            let (ours, theirs) = (arm.error(share).unwrap(), case["errors"][at].as_f64());
+            assert_eq!(ours.is_some(), theirs.is_some());
+            if let Some((ours, theirs)) = ours.zip(theirs) {
+                assert!((ours - theirs).abs() < 5e-6, "{ours} is not {theirs}");
+                let drawn = number(&case["bootstrap"][at]);
+                assert!((0.8..1.25).contains(&(ours / drawn)), "{ours} is not near {drawn}");
+            }
+        }
+        let found = clustered::difference(&arms[0], &arms[1], share, &options).unwrap();
+        match found {
+            Some(found) => five(found, &case["difference"]),
+            None => assert!(case["difference"].is_null()),
+        }
+    }
+    let alike = Clustered::new([&[2.0_f64, 2.0][..], &[2.0, 2.0], &[2.0]]).unwrap();
+    assert_eq!((alike.units(), alike.quantile(0.5).unwrap()), (3, Some(2.0)));
+    assert_eq!(alike.error(0.5).unwrap(), None, "values that are all alike tell no error");
+    assert_eq!(Clustered::new([&[] as &[f64]]).unwrap().quantile(0.5).unwrap(), None);
+    assert!(Clustered::new([&[f64::NAN][..]]).is_err() && alike.quantile(1.0).is_err());
+}
+
+#[test]
+fn declared_metrics_without_an_effect_stay_within_the_error_at_all_looks() {
+    let options = sequence::Options { confidence: 0.95, tuned_for_units: 400.0 };
+    let mut rng = Rng::new(41);
+    let runs = 200;
+    let (mut ratios, mut quantiles) = (0, 0);
+    for _ in 0..runs {
+        let mut arms: [Vec<Vec<f64>>; 2] = [Vec::new(), Vec::new()];
+        let (mut ratio_found, mut quantile_found) = (false, false);
+        for _ in 0..8 {
+            for unit in 0..100 {
+                // A unit's values go together, which is what a count of values would overlook.
+                let own = rng.normal();
+                let values = (0..1 + rng.below(5)).map(|_| (own + 0.5 * rng.normal()).exp());
+                arms[unit % 2].push(values.collect());
+            }
+            let parts = |arm: &[Vec<f64>]| -> Vec<Part> {
+                let part = |values: &Vec<f64>| Part {
+                    numerator: values.iter().sum(),
+                    denominator: values.len() as f64,
+                    covariate: 0.0,
+                };
+                arm.iter().map(part).collect()
+            };
+            let (a, b) = (parts(&arms[0]), parts(&arms[1]));
+            let (a, b) = (ratio::arm(&a).unwrap(), ratio::arm(&b).unwrap());
+            let found = sequence::difference(&a, &b, &options).unwrap().unwrap();
+            ratio_found |= !found.contains(0.0);
+            let values = |arm: &[Vec<f64>]| Clustered::new(arm.iter().map(Vec::as_slice)).unwrap();
+            let (a, b) = (values(&arms[0]), values(&arms[1]));
+            let found = clustered::difference(&a, &b, 0.9, &options).unwrap();
+            quantile_found |= found.is_some_and(|found| !found.contains(0.0));
+        }
+        ratios += usize::from(ratio_found);
+        quantiles += usize::from(quantile_found);
+    }
+    assert!(ratios <= runs / 20, "ratios: {ratios} of {runs}");
+    assert!(quantiles <= runs / 20, "quantiles: {quantiles} of {runs}");
+}
+
+#[test]
+fn a_p_value_is_below_the_error_where_the_interval_leaves_out_nothing() {
+    let options = sequence::Options { confidence: 0.999, tuned_for_units: 1000.0 };
+    for (units, error) in [(40.0, 0.2), (1_000.0, 0.03), (90_000.0, 0.004)] {
+        let margin = sequence::margin(error, units, &options).unwrap();
+        let p = |estimate: f64| {
+            sequence::p_value(&Interval::around(estimate, margin), units, &options).unwrap()
+        };
+        assert!((p(margin) / 0.001 - 1.0).abs() < 1e-9 && (p(-margin) - p(margin)).abs() < 1e-15);
+        assert!(p(0.99 * margin) > 0.001 && p(1.01 * margin) < 0.001);
+        assert_eq!(p(0.0), 1.0);
+    }
+    assert!(sequence::p_value(&Interval::around(0.1, 0.0), 10.0, &options).is_err());
 }

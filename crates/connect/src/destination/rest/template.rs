@@ -21,10 +21,12 @@ pub(crate) enum Template {
     Column(String),
     /// The whole row.
     Row,
-    /// The whole row and more members; what stands for "no value", if that is not null.
+    /// The whole row and more members; what stands for "no value", if that is not null; and the column
+    /// that is left out.
     RowWith {
         more: Map<String, Value>,
         blank: Option<Value>,
+        without: Option<String>,
     },
     Index,
     Text(Vec<Part>),
@@ -98,9 +100,10 @@ impl Template {
         match self {
             Self::Fixed(value) => value.clone(),
             Self::Row => Value::Object(row.clone()),
-            Self::RowWith { more, blank } => {
+            Self::RowWith { more, blank, without } => {
                 let mut object = more.clone();
-                for (name, value) in row {
+                for (name, value) in row.iter().filter(|(name, _)| Some(*name) != without.as_ref())
+                {
                     let value = blank.as_ref().filter(|_| value.is_null()).unwrap_or(value);
                     object.insert(name.clone(), value.clone());
                 }

@@ -16,25 +16,16 @@ use serde_json::{Map, Value, json};
 
 use super::{BUSY, COMPOSITE_ROWS};
 use crate::destination::rest::{RestSender, kebab, without_values};
-use crate::http::{Call, JsonPath};
+use crate::http::Call;
 use crate::ledger::{Fate, Op, OutRow, Problem, Sender, Sent};
 use crate::source::csv::{CsvRows, quoted};
-use crate::source::salesforce::Org;
+use crate::source::salesforce::{Ended, Org};
 
 /// Rows of one job; the org cuts them into batches of 10,000.
 const JOB_ROWS_MAX: usize = 100_000;
 
 /// Bytes of one job. The org takes 150 MB after it encoded them, which makes them longer by half.
 const JOB_BYTES_MAX: usize = 100 << 20;
-
-/// The first wait between two looks at a job; it doubles.
-const POLL_FIRST: Duration = Duration::from_secs(2);
-
-/// The longest wait between two looks.
-const POLL_MAX: Duration = Duration::from_secs(60);
-
-/// Looks at a job before it is given up: about a day.
-const POLLS_MAX: u32 = 1_500;
 
 /// What stands for "no value" in a job's CSV.
 const NULL: &str = "#N/A";
@@ -46,13 +37,6 @@ pub(super) struct SalesforceSender {
     pub(super) object: String,
     pub(super) external_id: String,
     pub(super) bulk_above: usize,
-}
-
-/// How a job ended.
-struct Ended {
-    /// Whether it failed as a whole.
-    failed: bool,
-    message: String,
 }
 
 impl SalesforceSender {
@@ -87,21 +71,15 @@ impl SalesforceSender {
             job["externalIdFieldName"] = json!(self.external_id);
         }
         let answer = self.org.send(&Call::json(Method::POST, &jobs, job.to_string())).await?;
-        let id = JsonPath::parse("id")?.plain(answer.json()?).ok().flatten();
-        let id = id
-            .filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric()))
-            .ok_or_else(|| Error::invalid("the answer to a new job has no id of a job"))?;
+        let id = Org::job_id(&answer)?;
         let job = format!("{jobs}/{id}");
         let uploaded = self.upload(&job, text).await;
         if let Err(error) = uploaded {
             // An open job would count against the org's limits for a week.
-            let aborted = json!({ "state": "Aborted" }).to_string();
-            if let Err(abort) = self.org.send(&Call::json(Method::PATCH, &job, aborted)).await {
-                tracing::warn!(job = %id, error = %abort, "a job was left open");
-            }
+            self.org.abort(&job).await;
             return Err(error);
         }
-        let ended = self.wait_for(&job).await?;
+        let ended = self.org.wait_for(&job).await?;
         self.results(&job, rows, &ended).await
     }
 
@@ -112,26 +90,6 @@ impl SalesforceSender {
         self.org.send(&call).await?;
         let closed = json!({ "state": "UploadComplete" }).to_string();
         self.org.send(&Call::json(Method::PATCH, job, closed)).await.map(drop)
-    }
-
-    async fn wait_for(&self, job: &str) -> Result<Ended> {
-        let mut wait = POLL_FIRST;
-        for _ in 0..POLLS_MAX {
-            let answer = self.org.send(&Call::get(job)).await?;
-            let text = answer.json()?;
-            let plain = |path: &str| -> Result<String> {
-                Ok(JsonPath::parse(path)?.plain(text).ok().flatten().unwrap_or_default())
-            };
-            let state = plain("state")?;
-            if matches!(state.as_str(), "JobComplete" | "Failed" | "Aborted") {
-                let failed = state != "JobComplete";
-                return Ok(Ended { failed, message: answer.clean(plain("errorMessage")?) });
-            }
-            self.org.client.sleep(wait).await;
-            wait = wait.saturating_mul(2).min(POLL_MAX);
-        }
-        Err(Error::unavailable("a job of the Bulk API does not end")
-            .hint("Look at it in the org under Bulk Data Load Jobs; its rows are sent again with the same ids."))
     }
 
     /// What became of each row.

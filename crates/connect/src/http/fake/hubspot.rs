@@ -234,6 +234,10 @@ impl FakeHubSpot {
         if let Some(unknown) = given.keys().find(|name| !self.properties.contains(*name)) {
             return Err(("VALIDATION_ERROR", format!("Property \"{unknown}\" does not exist")));
         }
+        if given.contains_key("hs_object_id") {
+            let why = "\"hs_object_id\" is a read only property; its value cannot be set.";
+            return Err(("READ_ONLY_VALUE", why.to_owned()));
+        }
         let email = given.get("email").and_then(Value::as_str).unwrap_or(wanted);
         if upsert && email.starts_with("poison") {
             return Err(("VALIDATION_ERROR", format!("Email address {email} is invalid")));

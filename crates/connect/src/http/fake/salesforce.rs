@@ -1,6 +1,8 @@
 //! A fake Salesforce that enforces what the documentation says: tokens that end, the requests of a
 //! day, queries in answers with locators that are forgotten, 200 rows of a composite request, and
-//! the states, limits and result lists of Bulk API 2.0 jobs.
+//! the states, limits and result lists of Bulk API 2.0 jobs, whose results are gone after a week.
+
+mod events;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,9 +11,13 @@ use std::time::Duration;
 use flywheel_base::Timestamp;
 use serde_json::{Map, Value, json};
 
+use self::events::FakeEvents;
 use super::{Fake, FakePace, Reply, Seen};
 use crate::http::Pace;
 use crate::source::csv::{CsvRows, quoted};
+
+/// How long the results of a query job are kept.
+const RESULTS_KEPT_US: i64 = 7 * 24 * 3_600 * 1_000_000;
 
 /// The most bytes of a job's data.
 const JOB_BYTES_MAX: usize = 150_000_000;
@@ -39,6 +45,19 @@ struct Job {
     header: String,
 }
 
+/// The fields that a query asks for, and what it finds.
+type Selected = (Vec<String>, Vec<Map<String, Value>>);
+
+/// A query job.
+#[derive(Debug)]
+pub(crate) struct QueryJob {
+    pub(crate) state: &'static str,
+    fields: Vec<String>,
+    records: Vec<Map<String, Value>>,
+    polls: usize,
+    made_us: i64,
+}
+
 /// What the fake knows and counted.
 #[derive(Debug)]
 pub(crate) struct FakeSalesforce {
@@ -56,7 +75,20 @@ pub(crate) struct FakeSalesforce {
     pub(crate) job_stops_after: Option<usize>,
     pub(crate) jobs_created: usize,
     pub(crate) forget_locators: bool,
-    locators: BTreeMap<String, Vec<Value>>,
+    /// The change events and who listens to them.
+    pub(crate) events: FakeEvents,
+    /// Query jobs that are there.
+    pub(crate) query_jobs: BTreeMap<String, QueryJob>,
+    pub(crate) query_jobs_created: usize,
+    /// Query jobs of a day.
+    pub(crate) query_jobs_max: usize,
+    /// Why query jobs fail.
+    pub(crate) query_jobs_fail: Option<&'static str>,
+    /// Whether the object has no query jobs.
+    pub(crate) no_query_jobs: bool,
+    /// Whether the REST API takes too long to answer a query.
+    pub(crate) slow: bool,
+    locators: BTreeMap<String, (usize, Vec<Value>)>,
     jobs: BTreeMap<String, Job>,
     token_ends_us: i64,
     next_id: u64,
@@ -90,6 +122,13 @@ impl FakeSalesforce {
             job_stops_after: None,
             jobs_created: 0,
             forget_locators: false,
+            events: FakeEvents::default(),
+            query_jobs: BTreeMap::new(),
+            query_jobs_created: 0,
+            query_jobs_max: 10_000,
+            query_jobs_fail: None,
+            no_query_jobs: false,
+            slow: false,
             locators: BTreeMap::new(),
             jobs: BTreeMap::new(),
             token_ends_us: 0,
@@ -118,6 +157,11 @@ impl FakeSalesforce {
         contact.insert("SystemModstamp".to_owned(), json!(stamp(micros(at))));
     }
 
+    /// Tells of a change of records: the type of change, the records, and the transaction.
+    pub(crate) fn tell(&mut self, change: &str, ids: &[&str], transaction: &str) -> i64 {
+        self.events.tell(change, ids, transaction, self.pace.now().micros())
+    }
+
     fn answer(&mut self, request: &Seen) -> Reply {
         self.pace.advance(Duration::from_millis(25));
         let now_us = self.pace.now().micros();
@@ -137,6 +181,9 @@ impl FakeSalesforce {
         let expected = format!("Bearer 00D!{}", self.tokens);
         if now_us >= self.token_ends_us || request.header("authorization") != Some(&expected) {
             return refused(401, "INVALID_SESSION_ID", "Session expired or invalid");
+        }
+        if request.path == "/cometd/62.0" {
+            return self.events.answer(request, now_us);
         }
         if self.used >= self.used_max {
             return refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.");
@@ -162,6 +209,10 @@ impl FakeSalesforce {
                 self.composite(&request.json())
             }
             ("DELETE", ["sobjects", "Contact", "Ext__c", ext]) => self.delete(ext),
+            ("POST", ["jobs", "query"]) => self.create_query_job(&request.json()),
+            (method, ["jobs", "query", id, rest @ ..]) => {
+                self.query_job(method, id, rest.first().copied(), request)
+            }
             ("POST", ["jobs", "ingest"]) => self.create_job(&request.json()),
             (method, ["jobs", "ingest", id, rest @ ..]) => {
                 self.job(method, id, rest.first().copied(), request)
@@ -172,63 +223,134 @@ impl FakeSalesforce {
     }
 
     fn query(&mut self, soql: &str, deleted: bool) -> Reply {
-        let (head, order) = soql.split_once(" ORDER BY ").unwrap();
-        let (head, condition) = head.split_once(" WHERE ").unwrap_or((head, ""));
-        let fields: Vec<&str> = head
-            .strip_prefix("SELECT ")
-            .unwrap()
-            .split_once(" FROM ")
-            .unwrap()
-            .0
-            .split(", ")
-            .collect();
-        if let Some(unknown) =
-            fields.iter().find(|field| !FIELDS.iter().any(|(name, _)| name == *field))
-        {
-            return refused(
-                400,
-                "INVALID_FIELD",
-                &format!("No such column '{unknown}' on entity 'Contact'"),
-            );
+        if self.slow {
+            return refused(400, "QUERY_TIMEOUT", "Your query request was running for too long.");
         }
-        let mut found: Vec<&Map<String, Value>> = self
-            .contacts
-            .values()
-            .filter(|contact| deleted || contact["IsDeleted"] == json!(false))
-            .filter(|contact| fits(contact, condition))
-            .collect();
-        if order.starts_with("SystemModstamp") {
-            found.sort_by_key(|contact| {
-                (contact["SystemModstamp"].to_string(), contact["Id"].to_string())
-            });
-        }
+        let (fields, found) = match self.selected(soql, deleted) {
+            Ok(found) => found,
+            Err(reply) => return *reply,
+        };
         let shown: Vec<Value> = found
             .into_iter()
             .map(|contact| {
                 let mut shown = Map::new();
                 shown.insert("attributes".to_owned(), json!({ "type": "Contact", "url": "/x" }));
                 for field in &fields {
-                    shown.insert(
-                        (*field).to_owned(),
-                        contact.get(*field).cloned().unwrap_or(Value::Null),
-                    );
+                    shown.insert(field.clone(), contact.get(field).cloned().unwrap_or(Value::Null));
                 }
                 Value::Object(shown)
             })
             .collect();
-        self.page_of(shown)
+        self.page_of(shown.len(), shown)
     }
 
-    fn page_of(&mut self, mut records: Vec<Value>) -> Reply {
+    /// The fields that a query asks for, and the contacts that it finds.
+    fn selected(&self, soql: &str, deleted: bool) -> Result<Selected, Box<Reply>> {
+        let (head, order) = soql.split_once(" ORDER BY ").unwrap_or((soql, ""));
+        let (head, condition) = head.split_once(" WHERE ").unwrap_or((head, ""));
+        let asked = head.strip_prefix("SELECT ").unwrap().split_once(" FROM ").unwrap().0;
+        let fields: Vec<String> = asked.split(", ").map(str::to_owned).collect();
+        if let Some(unknown) =
+            fields.iter().find(|field| !FIELDS.iter().any(|(name, _)| name == field))
+        {
+            let why = format!("No such column '{unknown}' on entity 'Contact'");
+            return Err(Box::new(refused(400, "INVALID_FIELD", &why)));
+        }
+        let mut found: Vec<Map<String, Value>> = self
+            .contacts
+            .values()
+            .filter(|contact| deleted || contact["IsDeleted"] == json!(false))
+            .filter(|contact| fits(contact, condition))
+            .cloned()
+            .collect();
+        if order.starts_with("SystemModstamp") {
+            found.sort_by_key(|contact| {
+                (contact["SystemModstamp"].to_string(), contact["Id"].to_string())
+            });
+        }
+        Ok((fields, found))
+    }
+
+    fn page_of(&mut self, total: usize, mut records: Vec<Value>) -> Reply {
         let rest = records.split_off(records.len().min(self.page));
-        let mut body =
-            json!({ "totalSize": records.len(), "done": rest.is_empty(), "records": records });
+        let mut body = json!({ "totalSize": total, "done": rest.is_empty(), "records": records });
         if !rest.is_empty() {
             let locator = format!("01g{}-{}", self.used, self.page);
             body["nextRecordsUrl"] = json!(format!("/services/data/v62.0/query/{locator}"));
-            self.locators.insert(locator, rest);
+            self.locators.insert(locator, (total, rest));
         }
         Reply::json(&body)
+    }
+
+    fn create_query_job(&mut self, body: &Value) -> Reply {
+        if self.no_query_jobs {
+            let why = "Entity 'Contact' is not supported by the Bulk API.";
+            return refused(400, "INVALIDENTITY", why);
+        }
+        let operation = body["operation"].as_str().unwrap();
+        let soql = body["query"].as_str().unwrap();
+        let csv = json!([body["contentType"], body["columnDelimiter"], body["lineEnding"]]);
+        if csv != json!(["CSV", "COMMA", "LF"]) || !["query", "queryAll"].contains(&operation) {
+            return refused(400, "INVALIDJOB", "the job is not one");
+        }
+        // It would be taken, and not be cut into parts.
+        assert!(!soql.contains("ORDER BY"), "{soql}");
+        if self.query_jobs_created >= self.query_jobs_max {
+            return refused(400, "EXCEEDED_QUOTA", "ApiBatchItems Limit exceeded.");
+        }
+        let (fields, mut records) = match self.selected(soql, operation == "queryAll") {
+            Ok(found) => found,
+            Err(reply) => return *reply,
+        };
+        // In parts that ran side by side.
+        records.sort_by_key(|contact| {
+            contact["Id"].as_str().unwrap().bytes().rev().collect::<Vec<_>>()
+        });
+        self.query_jobs_created += 1;
+        let id = format!("750{:012}AAA", self.query_jobs_created);
+        let made_us = self.pace.now().micros();
+        let job = QueryJob { state: "UploadComplete", fields, records, polls: 0, made_us };
+        self.query_jobs.insert(id.clone(), job);
+        Reply::json(
+            &json!({ "id": id, "operation": operation, "object": "Contact", "state": "UploadComplete" }),
+        )
+    }
+
+    fn query_job(&mut self, method: &str, id: &str, what: Option<&str>, request: &Seen) -> Reply {
+        let now_us = self.pace.now().micros();
+        self.query_jobs.retain(|_, job| now_us - job.made_us < RESULTS_KEPT_US);
+        let fails = self.query_jobs_fail;
+        let Some(job) = self.query_jobs.get_mut(id) else {
+            return refused(404, "NOT_FOUND", "The requested resource does not exist");
+        };
+        let ended = matches!(job.state, "JobComplete" | "Failed" | "Aborted");
+        match (method, what) {
+            ("GET", None) => {
+                job.polls += 1;
+                job.state = match (job.state, job.polls, fails) {
+                    ("UploadComplete", 2.., _) => "InProgress",
+                    ("InProgress", 3.., None) => "JobComplete",
+                    ("InProgress", 3.., Some(_)) => "Failed",
+                    (state, ..) => state,
+                };
+                let mut told = json!({ "id": id, "state": job.state, "retries": 0 });
+                if let ("Failed", Some(why)) = (job.state, fails) {
+                    told["errorMessage"] = json!(why);
+                }
+                Reply::json(&told)
+            }
+            ("PATCH", None) if !ended => {
+                assert_eq!(request.json(), json!({ "state": "Aborted" }));
+                job.state = "Aborted";
+                Reply::json(&json!({ "id": id, "state": job.state }))
+            }
+            ("DELETE", None) if ended => {
+                self.query_jobs.remove(id);
+                Reply::new(204, "")
+            }
+            ("GET", Some("results")) if job.state == "JobComplete" => job.results(request),
+            _ => refused(400, "INVALIDJOBSTATE", "the job is not in a state for that"),
+        }
     }
 
     fn located(&mut self, locator: &str) -> Reply {
@@ -236,7 +358,7 @@ impl FakeSalesforce {
             self.locators.clear();
         }
         match self.locators.get(locator).cloned() {
-            Some(rest) => self.page_of(rest),
+            Some((total, rest)) => self.page_of(total, rest),
             None => refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator"),
         }
     }
@@ -398,12 +520,56 @@ impl FakeSalesforce {
     }
 }
 
+impl QueryJob {
+    fn results(&self, request: &Seen) -> Reply {
+        let from = match request.param("locator") {
+            None => 0,
+            Some(text) => match text.strip_prefix("MTAw").and_then(|from| from.parse().ok()) {
+                Some(from) if from < self.records.len() => from,
+                _ => return refused(400, "INVALID_LOCATOR", "the locator is none of this job"),
+            },
+        };
+        let most: usize = request.param("maxRecords").unwrap().parse().unwrap();
+        let records = self.records.iter().skip(from).take(most);
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let mut text = self.fields.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",");
+        text.push('\n');
+        let mut count = 0;
+        for record in records {
+            let cell = |name: &String| match record.get(name) {
+                None | Some(Value::Null) => quoted(""),
+                Some(Value::String(text)) if name == "SystemModstamp" => {
+                    quoted(&text.replace("+0000", "Z"))
+                }
+                Some(Value::String(text)) => quoted(text),
+                Some(other) => quoted(&other.to_string()),
+            };
+            text.push_str(&self.fields.iter().map(cell).collect::<Vec<_>>().join(","));
+            text.push('\n');
+            count += 1;
+        }
+        let next = match from + count {
+            end if end < self.records.len() => format!("MTAw{end}"),
+            _ => "null".to_owned(),
+        };
+        Reply::text("text/csv", text)
+            .header("sforce-locator", next)
+            .header("sforce-numberofrecords", count.to_string())
+    }
+}
+
 /// Whether a contact meets the conditions that the source writes.
 fn fits(contact: &Map<String, Value>, condition: &str) -> bool {
     let modstamp = micros(contact["SystemModstamp"].as_str().unwrap());
     let id = contact["Id"].as_str().unwrap();
     let quoted = |text: &str| text.trim_matches(|c| c == '\'' || c == ')').to_owned();
     condition.split(" AND ").filter(|part| !part.is_empty()).all(|part| {
+        if let Some(ids) = part.strip_prefix("Id IN (") {
+            return ids.trim_end_matches(')').split(',').any(|one| quoted(one) == id);
+        }
+        if let Some(name) = part.strip_prefix("(LastName != ") {
+            return contact["LastName"] != json!(quoted(name));
+        }
         // "(SystemModstamp > L OR (SystemModstamp = L" and "Id > 'I'))" arrive as two parts.
         if let Some(last) = part.strip_prefix("(SystemModstamp > ") {
             let last = micros(last.split(' ').next().unwrap());

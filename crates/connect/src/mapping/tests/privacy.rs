@@ -58,6 +58,22 @@ fn rejected_objects_lose_their_hidden_columns_and_lines_their_text() {
 }
 
 #[test]
+fn only_what_its_mask_leaves_as_it_is_counts_as_masked_already() {
+    let config = MappingConfig {
+        drop: vec!["note".to_owned()],
+        ..config(vec![hidden("tel", "partial(4)"), hidden("name", "redact")])
+    };
+    let mapping = mapping(&config);
+    assert_eq!(mapping.kept_value("tel", "*******8000"), KeptValue::Masked);
+    assert_eq!(mapping.kept_value("tel", "13800138000"), KeptValue::Hidden, "kept before the mask");
+    assert_eq!(mapping.kept_value("name", "Li"), KeptValue::Hidden);
+    assert_eq!(mapping.kept_value("note", "x"), KeptValue::Left);
+    assert_eq!(mapping.kept_value("id", "7"), KeptValue::Plain);
+    assert!(mapping.lands_masked("tel", "*******8000") && mapping.lands_masked("id", "7"));
+    assert!(!mapping.lands_masked("tel", "13800138000"));
+}
+
+#[test]
 fn of_every_source_it_is_known_what_its_rejected_rows_look_like() {
     // A new source goes here if its rows are kept as anything but a flat object of its columns.
     let others = [

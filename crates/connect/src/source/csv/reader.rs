@@ -199,6 +199,19 @@ impl CsvReader {
         self.window.consume(self.record.length, self.record.lines);
     }
 
+    /// What stands under each name of the header in a record whose text was kept; nothing where it has too few fields.
+    pub(super) fn apart(&self, raw: &str) -> Vec<(String, String)> {
+        let mut record = Record::default();
+        let fields = match scan(raw.as_bytes(), true, &self.dialect, &mut record) {
+            Scan::End => Vec::new(),
+            Scan::Complete | Scan::Incomplete => {
+                dialect::texts(raw.as_bytes(), &record, &self.dialect)
+            }
+        };
+        let mut fields = fields.into_iter();
+        self.names.iter().map(|name| (name.clone(), fields.next().unwrap_or_default())).collect()
+    }
+
     /// Looks at the next rows for a sample.
     pub(super) fn sample(&mut self, rows: usize, sample: &mut Sample) -> Result<()> {
         let places: Vec<usize> = self.names.iter().map(|name| sample.place(name)).collect();

@@ -62,6 +62,7 @@ impl<'a> HubSpotFetch<'a> {
         Ok(Fetched {
             records: parse(text)?.results.into_iter().map(|record| flat(record.get())).collect(),
             next: after.map(|after| json!({ "after": after })),
+            notice: None,
         })
     }
 
@@ -104,6 +105,7 @@ impl<'a> HubSpotFetch<'a> {
         Ok(Fetched {
             records: results.results.into_iter().map(|record| flat(record.get())).collect(),
             next: next.map(|last| json!({ "behind": last, "until": until })),
+            notice: None,
         })
     }
 }

@@ -166,7 +166,7 @@ impl Fetch for RestFetch<'_> {
             let from = marks.url.as_deref().unwrap_or(&self.stream.path);
             next = Some(json!({ "url": self.client.named(from, url)? }));
         }
-        Ok(Fetched { records, next })
+        Ok(Fetched { records, next, notice: None })
     }
 }
 

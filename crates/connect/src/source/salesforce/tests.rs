@@ -1,5 +1,7 @@
 //! What a user sees of a Salesforce org.
 
+mod changes;
+
 use std::time::Duration;
 
 use flywheel_base::ErrorKind;
@@ -135,4 +137,168 @@ async fn mistakes_and_a_used_up_quota_are_explained() {
     let error = org.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted);
     assert!(error.message().contains("24 hours"), "{error}");
+}
+
+/// An org with contacts of every kind, in a fake of it.
+async fn many(count: usize) -> (Arc<FakePace>, Fake, Arc<Mutex<FakeSalesforce>>) {
+    let pace = FakePace::new();
+    let (fake, salesforce) = FakeSalesforce::start(&pace).await;
+    {
+        let mut salesforce = salesforce.lock().unwrap();
+        for n in 0..count {
+            let id = salesforce.add(&format!("e{n:04}"), "2024-05-01T10:00:00Z");
+            let at = format!("2024-05-02T10:{:02}:00Z", n % 60);
+            let name = ["plain", "two\nlines", "a, \"b\"", " edge ", "名"][n % 5];
+            salesforce.change(&id, "LastName", json!(name), &at);
+            if n % 7 == 3 {
+                salesforce.change(&id, "Score__c", Value::Null, &at);
+            }
+            salesforce.change(&id, "IsDeleted", json!(n % 10 == 9), &at);
+        }
+    }
+    (pace, fake, salesforce)
+}
+
+fn sorted(pages: &[Page]) -> Vec<Vec<String>> {
+    let mut rows = cells(pages);
+    rows.sort();
+    rows
+}
+
+#[tokio::test]
+async fn a_query_job_brings_what_the_rest_api_does() {
+    let (pace, fake, salesforce) = many(700).await;
+    let org = Org { job_rows: 250, ..open(&fake, &pace, json!({})) };
+    for deleted in [false, true] {
+        let by = |bulk: &str| {
+            let stream = json!({ "object": "Contact", "deleted": deleted, "bulk": bulk });
+            ReadRequest::full(stream, now())
+        };
+        let (rest, job) = (by("never"), by("always"));
+        let expected = read(&org, &rest).await.unwrap();
+        let found = read(&org, &job).await.unwrap();
+        assert_eq!(found[0].batch.schema(), expected[0].batch.schema());
+        assert_eq!(sorted(&found), sorted(&expected));
+        assert_eq!(sorted(&found).len(), if deleted { 700 } else { 630 });
+        let names = column(&found, "LastName");
+        assert!(names.contains(&"two\nlines".to_owned()) && names.contains(&"名".to_owned()));
+        // An incremental read takes a job, too, and knows what it had.
+        let mut changes = ReadRequest::incremental(job.stream.clone(), now());
+        let pages = read(&org, &changes).await.unwrap();
+        assert_eq!(sorted(&pages), sorted(&expected));
+        changes.from = pages.last().map(|page| page.position.clone());
+        assert!(read(&org, &changes).await.unwrap().is_empty());
+    }
+    // Each request is in the day's count: a job costs its making, three looks and its answers.
+    let before = (salesforce.lock().unwrap().used, fake.count());
+    let stream = json!({ "object": "Contact", "bulk": "always" });
+    read(&org, &ReadRequest::full(stream, now())).await.unwrap();
+    assert_eq!(salesforce.lock().unwrap().used - before.0, 1 + 1 + 3 + 3);
+    assert_eq!(fake.count() - before.1, 1 + 1 + 3 + 3);
+}
+
+#[tokio::test]
+async fn a_read_by_a_job_goes_on_behind_every_page() {
+    let (pace, fake, salesforce) = many(400).await;
+    let org = Org { job_rows: 90, ..open(&fake, &pace, json!({})) };
+    let stream = json!({ "object": "Contact", "fields": ["Ext__c"], "bulk": "always" });
+    let mut request = ReadRequest::full(stream, now());
+    request.page_rows = 40;
+    let whole = read(&org, &request).await.unwrap();
+    let expected = column(&whole, "Ext__c");
+    assert_eq!(expected.len(), 360);
+    let jobs = salesforce.lock().unwrap().query_jobs_created;
+    for cut in 0..whole.len() - 1 {
+        request.from = Some(whole[cut].position.clone());
+        assert!(org.is_as_read(&request).await.unwrap(), "page {cut}");
+        let rest = read(&org, &request).await.unwrap();
+        let mut found = column(&whole[..=cut], "Ext__c");
+        found.extend(column(&rest, "Ext__c"));
+        assert_eq!(found, expected, "cut after page {cut}");
+    }
+    assert_eq!(salesforce.lock().unwrap().query_jobs_created, jobs, "no new job is needed");
+    // Half-way through the REST API nothing says which records were seen.
+    let by_rest = json!({ "object": "Contact", "fields": ["Ext__c"], "bulk": "never" });
+    let mut other = ReadRequest::full(by_rest, now());
+    other.page_rows = 40;
+    other.from = Some(read(&org, &other).await.unwrap()[1].position.clone());
+    assert!(!org.is_as_read(&other).await.unwrap());
+
+    // A week later the results are gone: nothing is made up, and the read is told to begin anew.
+    request.from = Some(whole[2].position.clone());
+    pace.advance(Duration::from_secs(8 * 86_400));
+    assert!(!org.is_as_read(&request).await.unwrap());
+    let error = read(&org, &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.report().contains("seven days"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_job_is_taken_for_many_records_and_deleted_once_they_are_stored() {
+    let (pace, fake, salesforce) = many(300).await;
+    let org = open(&fake, &pace, json!({}));
+    let request = |more: Value| {
+        let mut stream = json!({ "object": "Contact", "bulk_above": 200 });
+        stream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        ReadRequest::full(stream, now())
+    };
+    let notices = |pages: &[Page]| -> Vec<String> {
+        pages.iter().flat_map(|page| &page.notices).map(|notice| notice.message.clone()).collect()
+    };
+    let made = || salesforce.lock().unwrap().query_jobs_created;
+    let pages = read(&org, &request(json!({}))).await.unwrap();
+    assert_eq!((column(&pages, "Id").len(), made()), (270, 1));
+    assert!(notices(&pages)[0].contains("270 records are more than 200"), "{:?}", notices(&pages));
+    assert_eq!(salesforce.lock().unwrap().query_jobs.len(), 1);
+    let stored = pages.last().map(|page| page.position.clone());
+    let read_of = ReadRequest { from: stored, ..request(json!({})) };
+    let told = ChangesRequest { name: "me".to_owned(), streams: vec![read_of], follow: false };
+    org.acknowledge(&told).await.unwrap();
+    assert!(salesforce.lock().unwrap().query_jobs.is_empty());
+    org.acknowledge(&told).await.unwrap();
+
+    // Few records, or those whose reads would not know each other's, come by the REST API.
+    let pages = read(&org, &request(json!({ "bulk_above": 270 }))).await.unwrap();
+    assert_eq!((column(&pages, "Id").len(), notices(&pages).len(), made()), (270, 0, 1));
+    let mut appends = request(json!({}));
+    appends.mode = ReadMode::Incremental { cursor: None, lag: None };
+    appends.write_appends = true;
+    assert_eq!((column(&read(&org, &appends).await.unwrap(), "Id").len(), made()), (270, 1));
+    // What has no jobs is read all the same.
+    salesforce.lock().unwrap().no_query_jobs = true;
+    let pages = read(&org, &request(json!({}))).await.unwrap();
+    assert_eq!((column(&pages, "Id").len(), made()), (270, 1));
+    let error = read(&org, &request(json!({ "bulk": "always" }))).await.unwrap_err();
+    assert!(error.report().contains("not supported"), "{}", error.report());
+    // What takes the REST API too long is read by a job.
+    salesforce.lock().unwrap().no_query_jobs = false;
+    salesforce.lock().unwrap().slow = true;
+    let pages = read(&org, &request(json!({ "bulk_above": 1_000 }))).await.unwrap();
+    assert_eq!((column(&pages, "Id").len(), made()), (270, 2));
+    assert!(notices(&pages)[0].contains("too long"), "{:?}", notices(&pages));
+}
+
+#[tokio::test]
+async fn a_job_that_fails_says_why_and_a_used_up_quota_stops_the_read() {
+    let (pace, fake, salesforce) = many(30).await;
+    let org = open(&fake, &pace, json!({}));
+    let request = ReadRequest::full(json!({ "object": "Contact", "bulk": "always" }), now());
+    salesforce.lock().unwrap().query_jobs_fail = Some("InvalidBatch : Failed to process query");
+    let error = read(&org, &request).await.unwrap_err();
+    assert!(error.report().contains("Failed to process query"), "{}", error.report());
+    salesforce.lock().unwrap().query_jobs_fail = None;
+    salesforce.lock().unwrap().query_jobs_max = 1;
+    let error = read(&org, &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted);
+    assert!(error.hint_text().unwrap().contains("tomorrow"), "{}", error.report());
+    salesforce.lock().unwrap().query_jobs_max = 10;
+    // The requests of the day end while the job is waited for: it is none of ours any more.
+    salesforce.lock().unwrap().used = 89_998;
+    let error = read(&org, &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{}", error.report());
+    let wrong = json!({ "object": "Contact", "fields": ["Nope"], "bulk": "always" });
+    salesforce.lock().unwrap().used = 0;
+    pace.advance(Duration::from_secs(86_400));
+    let error = read(&org, &ReadRequest::full(wrong, now())).await.unwrap_err();
+    assert!(error.message().contains("Nope"), "{}", error.report());
 }

@@ -194,6 +194,7 @@ fn a_series_too_short_for_its_method_gets_the_mean() {
         longer_seasons_days: Vec::new(),
         method: ForecastMethod::Mstl,
         interval: flywheel_project::resource::quantity::Share::new(0.9).unwrap(),
+        interval_gamma: 0.01,
         min_history_days: 14,
         calendar: Vec::new(),
         hierarchy: Vec::new(),

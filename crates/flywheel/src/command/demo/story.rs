@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result};
+use flywheel_decision::table::ExperimentRow;
 use flywheel_project::graph::Known;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::{Rows, status};
@@ -14,7 +15,7 @@ use flywheel_runtime::{Workspace, run};
 use flywheel_simulator::World;
 
 use crate::report::{
-    DayValue, ForecastDay, ForecastSeries, LiftPoint, Lineage, LineageStep, PolicyReport,
+    Compared, DayValue, ForecastDay, ForecastSeries, LiftPoint, Lineage, LineageStep, PolicyReport,
     PolicyTruth, Proposal, QuarantinedRow, Recommended, RecommendedItem, ReportData, StageCounts,
     StageMove, TestResult, Totals, TruthReport, Turn,
 };
@@ -116,6 +117,20 @@ async fn totals(workspace: &Workspace, tests: usize) -> Result<Totals> {
 async fn policies(workspace: &Workspace) -> Result<Vec<PolicyReport>> {
     let wheel = status(workspace).await?;
     let dates = turn_dates(workspace)?;
+    let standing = Box::pin(flywheel_runtime::policy::experiments(workspace, None)).await?;
+    let compared = |row: &ExperimentRow| Compared {
+        metric: row.metric.clone(),
+        share: !matches!(row.kind.as_deref(), Some("value" | "ratio" | "quantile"))
+            && row.metric != "value-before",
+        variant: row.variant.clone(),
+        control: row.control.clone(),
+        rate: row.rate,
+        control_rate: row.control_rate,
+        difference: row.difference,
+        lower: row.lower,
+        upper: row.upper,
+        standing: row.standing.clone(),
+    };
     let mut all = Vec::new();
     for (name, policy) in &workspace.project.policies {
         let found = wheel.policies.iter().find(|status| status.policy == *name);
@@ -142,6 +157,7 @@ async fn policies(workspace: &Workspace) -> Result<Vec<PolicyReport>> {
                 .map_or(0, |outcome| outcome.window.in_days().round() as u64),
             paused: found.and_then(|status| status.paused.clone()),
             lifts: lifts.iter().map(point).collect(),
+            compared: standing.iter().filter(|row| row.policy == *name).map(compared).collect(),
         });
     }
     Ok(all)

@@ -210,6 +210,17 @@ fn approvals_are_given_on_the_command_line_by_name() {
     house.ok(&["approvals", "reject", second, "--by", "bea", "--reason", "twice"]);
     let unknown = house.run(&["approvals", "approve", third, "nothing", "--by", "bea"]);
     assert!(!unknown.status.success(), "all of them or none");
+    let audited = "select what || ' ' || object, detail from system.audit where what like 'approval.%' order by number";
+    let audited = house.sql(audited);
+    assert_eq!(audited.len(), 2, "{audited:?}");
+    for (row, what, key) in
+        [(&audited[0], "approval.approve pay", first), (&audited[1], "approval.reject pay", second)]
+    {
+        assert!(
+            row.starts_with(what) && row.contains("bea") && row.contains(key.as_str()),
+            "{row}"
+        );
+    }
     house.ok(&["turn", "--replay", "2024-05-02"]);
     assert_eq!(house.sql(ENDS), ["delivered 38", "discarded 1"]);
     let listed: Value =

@@ -184,3 +184,32 @@ async fn a_link_that_asks_without_end_is_told_to_wait_and_others_go_on() {
     assert!((1..=60).contains(&wait));
     assert_eq!(served.get(&other, "/v1/dashboards/sales").await.status, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_end_with_their_dashboard_and_show_no_later_one_of_its_name() {
+    let served = Served::new(with_dashboard("query")).await;
+    let owner = served.owner().await;
+    let file = served.house.read("dashboards/sales.yaml");
+    let board = "/v1/dashboards/sales";
+    let mut guests = Vec::new();
+    for door in [board, "/v1/files/dashboard/sales"] {
+        let (guest, id, _) = link(&served, &owner, &json!({"name": "site"})).await;
+        assert_eq!(served.get(&guest, board).await.status, StatusCode::OK);
+        let version = served.get(&owner, door).await.json()["version"].clone();
+        let path = format!("{door}?version={}", version.as_str().unwrap());
+        let gone = served.send(&owner, "DELETE", &path, Body::empty()).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT, "{door}");
+        served.house.write("dashboards/sales.yaml", &file);
+        let again = served.post(&owner, "/v1/project/reload", &json!({})).await;
+        assert_eq!(again.status, StatusCode::OK, "{}", again.json());
+        assert_eq!(served.get(&guest, board).await.status, StatusCode::UNAUTHORIZED, "{door}");
+        guests.push(json!([id]));
+    }
+    let audit = served.get(&owner, "/v1/audit").await.json();
+    let of = |what: &str| {
+        let rows = audit["items"].as_array().unwrap();
+        rows.iter().find(|row| row["what"] == what).unwrap()["detail"]["more"]["revoked"].clone()
+    };
+    let noted = ["DELETE /v1/dashboards/{dashboard}", "DELETE /v1/files/{kind}/{name}"].map(of);
+    assert_eq!(noted.as_slice(), guests, "the log says which links were taken back");
+}

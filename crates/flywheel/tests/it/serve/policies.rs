@@ -398,6 +398,13 @@ async fn deliveries_are_shown_to_who_sees_their_policy_and_answers_to_who_may_qu
         let one = served.get(who, "/v1/actions?policy=calls&limit=1").await.json();
         assert_eq!(one["items"].as_array().unwrap().len(), 1, "{name}: {one}");
     }
+    // Nor does a place in the list tell that there is one: it is as if it were none.
+    let hinted = served.get(&owner, "/v1/actions?policy=hinted").await.json();
+    let key = hinted["items"][0]["key"].as_str().unwrap().to_owned();
+    for (who, status) in [(&owner, StatusCode::OK), (&analyst, StatusCode::BAD_REQUEST)] {
+        let after = served.get(who, &format!("/v1/actions?cursor={key}")).await;
+        assert_eq!(after.status, status, "{}", after.json());
+    }
     // Counts are of the same policies, and so are their sums.
     for (who, name, policies) in [
         (&owner, "owner", vec!["calls", "gone", "hinted"]),

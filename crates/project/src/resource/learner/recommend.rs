@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::super::quantity::Duration;
+use super::rules::{Rules, Tune};
 
 /// A recommender.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +22,15 @@ pub struct Recommend {
     /// embeddings), `available` (boolean) and `name` (what pages call it).
     #[serde(default)]
     pub items: Option<String>,
+    /// Columns of `items`, numbers or texts, by which `GET /v1/recommend` may be filtered. Whoever may ask for
+    /// recommendations can learn them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub attributes: Vec<String>,
+    /// SQL with a column `item_id`: what can be had now, such as `select item_id from {{ ref('stock') }} where on_hand > 0`.
+    /// Policies ask it when they decide, `GET /v1/recommend` at most half a minute ago, and each fit for its table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<String>,
     /// The algorithm; `hybrid` blends sources and is the default.
     #[serde(default)]
     pub algorithm: RecommendAlgorithm,
@@ -62,6 +72,12 @@ pub struct Recommend {
     /// the algorithm's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<Rank>,
+    /// Rules for the lists that come of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
+    /// How `algorithm: auto` chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Tune>,
     /// Events that a server takes into account at once, before a sync lands them and the next fit learns them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
@@ -198,6 +214,9 @@ pub enum RecommendAlgorithm {
     Popularity,
     /// What this user is due to buy again.
     Repeat,
+    /// The one, with the options, whose lists would have been best for the newest fifth of the interactions; `tune` says by
+    /// which measure, and what that may cost.
+    Auto,
 }
 
 impl RecommendAlgorithm {
@@ -219,6 +238,7 @@ impl RecommendAlgorithm {
             Self::Content => "content",
             Self::Popularity => "popularity",
             Self::Repeat => "repeat",
+            Self::Auto => "auto",
         }
     }
 }

@@ -1,12 +1,13 @@
-//! dbt's `adapter` and `exceptions`.
+//! dbt's `adapter`, `api` and `exceptions`.
 
 use std::sync::Arc;
 
 use minijinja::value::{Kwargs, Object, ObjectRepr, Value, from_args};
 use minijinja::{Error, State};
 
-use super::Inner;
 use super::call::MacroRef;
+use super::{Inner, UNRESOLVED};
+use crate::template::question::{Cell, Question};
 
 /// What templates may ask of the database's own side.
 #[derive(Debug)]
@@ -40,11 +41,20 @@ impl Object for Adapter {
             }
             "get_columns_in_relation" => {
                 let (relation,): (Value,) = from_args(args)?;
-                Ok(self.columns(&relation.to_string()))
+                self.columns(&relation.to_string())
+            }
+            "get_relation" => {
+                let name = name_of(args)?;
+                self.0.existing("adapter.get_relation()", &name)
+            }
+            "find_relations" => {
+                let (schema, name, exclude): (String, String, Option<String>) = from_args(args)?;
+                self.0.fitting(schema, name, exclude.unwrap_or_default())
             }
             _ => Err(self.0.refuse(
                 format!("adapter.{method}() is not available"),
-                "Templates know dispatch, quote and get_columns_in_relation.".to_owned(),
+                "Templates know dispatch, quote, get_relation and get_columns_in_relation."
+                    .to_owned(),
             )),
         }
     }
@@ -72,18 +82,93 @@ impl Adapter {
     }
 
     /// The columns of a table that has been built; none while references are looked for.
-    fn columns(&self, relation: &str) -> Value {
-        let columns = self.0.columns.get(relation).into_iter().flatten();
-        let columns = columns.map(|(name, data_type)| {
-            Value::from_pairs([
-                ("name", Value::from(name.as_str())),
-                ("column", Value::from(name.as_str())),
-                ("quoted", Value::from(format!("\"{}\"", name.replace('"', "\"\"")))),
-                ("dtype", Value::from(data_type.as_str())),
-                ("data_type", Value::from(data_type.as_str())),
-            ])
-        });
-        columns.collect()
+    fn columns(&self, relation: &str) -> Result<Value, Error> {
+        let known = self.0.columns.get(relation);
+        if known.is_none() && self.0.answered && relation != UNRESOLVED {
+            let question = Question::Table(relation.to_owned());
+            let found = self.0.ask("adapter.get_columns_in_relation()", question)?;
+            let columns = found.rows.iter().filter_map(|row| match row.as_slice() {
+                [Cell::Text(name), Cell::Text(data_type), _] => Some(column(name, data_type)),
+                _ => None,
+            });
+            return Ok(columns.collect());
+        }
+        let columns = known.into_iter().flatten();
+        Ok(columns.map(|(name, data_type)| column(name, data_type)).collect())
+    }
+}
+
+/// A column as templates see it.
+fn column(name: &str, data_type: &str) -> Value {
+    Value::from_pairs([
+        ("name", Value::from(name)),
+        ("column", Value::from(name)),
+        ("quoted", Value::from(format!("\"{}\"", name.replace('"', "\"\"")))),
+        ("dtype", Value::from(data_type)),
+        ("data_type", Value::from(data_type)),
+    ])
+}
+
+/// The name in SQL of the table that `database`, `schema` and `identifier` mean, in this order or by name.
+fn name_of(args: &[Value]) -> Result<String, Error> {
+    let (named, plain) = named(args)?;
+    let part = |at: usize, key: &str| -> Result<Option<String>, Error> {
+        let given = match plain.get(at) {
+            Some(value) => Some(value.clone()),
+            None => {
+                named.as_ref().map(|named| named.get::<Option<Value>>(key)).transpose()?.flatten()
+            }
+        };
+        let given = given.filter(|value| !value.is_none() && !value.is_undefined());
+        Ok(given.map(|value| value.to_string()).filter(|text| !text.is_empty()))
+    };
+    let (schema, name) = (part(1, "schema")?, part(2, "identifier")?);
+    match (schema, name) {
+        (Some(schema), Some(name)) => Ok(format!("{schema}.{name}")),
+        (None, Some(name)) => Ok(name),
+        (_, None) => Err(Error::new(
+            minijinja::ErrorKind::MissingArgument,
+            "a relation has a schema and an identifier",
+        )),
+    }
+}
+
+/// `api.Relation.create(schema='…', identifier='…')`.
+#[derive(Debug)]
+pub(super) struct Api(pub(super) Arc<Inner>);
+
+impl Object for Api {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        (key.as_str()? == "Relation").then(|| Value::from_object(Relations(Arc::clone(&self.0))))
+    }
+}
+
+/// `api.Relation`.
+#[derive(Debug)]
+struct Relations(Arc<Inner>);
+
+impl Object for Relations {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        match method {
+            "create" => Ok(self.0.relation(&name_of(args)?)),
+            _ => Err(self.0.refuse(
+                format!("api.Relation.{method}() is not available"),
+                "Templates know api.Relation.create.".to_owned(),
+            )),
+        }
     }
 }
 

@@ -94,7 +94,13 @@ impl Moment {
         Ok(Self { at, kind: self.kind.clone() })
     }
 
-    fn day(day: NaiveDate) -> Self {
+    /// What a clock without a zone shows.
+    pub(super) fn plain(at: NaiveDateTime) -> Self {
+        Self { at, kind: Kind::Plain }
+    }
+
+    /// A day alone.
+    pub(super) fn day(day: NaiveDate) -> Self {
         Self { at: day.and_time(NaiveTime::MIN), kind: Kind::Day }
     }
 

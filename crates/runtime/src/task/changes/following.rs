@@ -8,6 +8,7 @@ use flywheel_project::resource::sync::{Column, LAKE, Stream, Sync, Write};
 use flywheel_warehouse::Location;
 
 use super::super::deliver::{rejected, without_deletions};
+use super::super::new_columns;
 use super::super::null_keys;
 use super::super::share::Share;
 use super::super::sync::{
@@ -129,6 +130,11 @@ impl<'a> Following<'a> {
         self.sink.location()
     }
 
+    /// Whether what has come ends where a transaction does.
+    pub(super) fn is_between(&self) -> bool {
+        self.position.is_some() || self.newest.is_none()
+    }
+
     pub(super) async fn page(&mut self, page: ChangesPage) -> Result<()> {
         // A transaction that goes on may not tell yet when it was committed.
         if self.whole && (page.committed_at.is_some() || page.page.position.0.is_null()) {
@@ -155,6 +161,7 @@ impl<'a> Following<'a> {
             let source = connection.map_or(LAKE, |connection| connection.connector.as_str());
             let key = written_by(self.stream);
             null_keys::set_aside(&mut page, source, &self.landed.table, key)?;
+            new_columns::set_aside(&mut page, source, self.stream, self.there.as_deref())?;
         }
         let filtered = self.mapping.filtered() - filtered;
         self.landed.rows_filtered += filtered;
@@ -238,6 +245,14 @@ impl<'a> Following<'a> {
             return Err(error);
         }
         self.sink.discard().await;
+        // What was read whole is followed from now on, as if it were opened anew.
+        self.whole = self.stored.is_none();
+        if !self.whole
+            && self.there.is_none()
+            && let Some(at) = self.sink.location()
+        {
+            self.there = self.workspace.lake.head(at).await?.map(|head| head.schema);
+        }
         // Half of a transaction is read again. Other systems do not count the rows of one key apart, and
         // a history writes a row for what ends, and none for what stands.
         self.landed.counted = self.position.is_some()

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flywheel_base::Result;
-use flywheel_connect::source::ChangesRequest;
+use flywheel_base::{ErrorKind, Result, Timestamp};
+use flywheel_connect::source::{ChangesRequest, Source};
 use flywheel_project::resource::sync::{Stream, Sync};
 use futures::StreamExt;
 
-use super::{Landed, Pass, take};
+use super::following::Following;
+use super::{Landed, Pass, named, take};
 use crate::Workspace;
-use crate::follow::Watch;
+use crate::follow::{Beat, Watch};
 use crate::upkeep;
 
 /// How long a change waits at most for its commit into a lake table while commits are cheap.
@@ -22,6 +23,12 @@ const COMMIT_EVERY_OUTSIDE: Duration = Duration::from_millis(100);
 const REST_SHARE: u32 = 4;
 /// Commits of a table between two looks at its files.
 const MAINTAIN_EVERY: u64 = 32;
+/// How long nothing comes before the source is asked whether it is still there.
+const QUIET: Duration = Duration::from_secs(5);
+/// The same for a source whose requests are counted.
+const QUIET_COUNTED: Duration = Duration::from_secs(120);
+/// How long its answer is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What following needs besides the sync.
 #[derive(Clone, Copy)]
@@ -48,10 +55,13 @@ pub(crate) async fn live(
     landed: &mut [Landed],
 ) -> Result<()> {
     let mut pass = Pass::open(live.workspace, live.run_id, name, sync, streams, to).await?;
+    let names: Vec<String> = streams.iter().map(|stream| named(name, stream, to)).collect();
+    let called = Called { sync: name, streams: &names };
+    let began = live.workspace.machine.now();
     let mut result = pass.catch_up().await;
     if result.is_ok() {
-        pass.tell(live, name);
-        result = pass.follow(live, name).await;
+        pass.tell(live, called, Some(began), true);
+        result = pass.follow(live, called).await;
         if result.is_err() {
             for table in &mut pass.tables {
                 table.keep().await;
@@ -64,8 +74,17 @@ pub(crate) async fn live(
     result
 }
 
+/// How what is followed is called.
+#[derive(Clone, Copy)]
+struct Called<'a> {
+    /// The sync.
+    sync: &'a str,
+    /// Its streams, as in tasks, in the order of the tables.
+    streams: &'a [String],
+}
+
 impl Pass<'_> {
-    async fn follow(&mut self, live: Live<'_>, name: &str) -> Result<()> {
+    async fn follow(&mut self, live: Live<'_>, called: Called<'_>) -> Result<()> {
         let request = ChangesRequest { follow: true, ..self.request.clone() };
         let source = Arc::clone(&self.source);
         let mut pages = source.changes(&request);
@@ -75,21 +94,28 @@ impl Pass<'_> {
             let next = tokio::select! {
                 page = pages.next() => page.map(Some),
                 () = pace.due() => Some(None),
+                at = asked(live.workspace, source.as_ref(), &request), if pace.is_idle() => {
+                    // Silence of a source that does not answer says nothing of how far it was heard.
+                    if at.is_some() {
+                        self.tell(live, called, at, false);
+                    }
+                    continue;
+                }
                 () = live.watch.stopped() => None,
             };
             match next {
                 Some(Some(page)) => {
-                    take(name, &mut self.tables, page).await?;
+                    take(called.sync, &mut self.tables, page).await?;
                     pace.waits();
                 }
-                Some(None) => self.settle(live, name, &mut pace).await?,
-                None => return self.settle(live, name, &mut pace).await,
+                Some(None) => self.settle(live, called, &mut pace).await?,
+                None => return self.settle(live, called, &mut pace).await,
             }
         }
     }
 
     /// Commits what waits, tells of it, and lets the source forget it.
-    async fn settle(&mut self, live: Live<'_>, name: &str, pace: &mut Pace) -> Result<()> {
+    async fn settle(&mut self, live: Live<'_>, called: Called<'_>, pace: &mut Pace) -> Result<()> {
         let watch = Instant::now();
         let mut changed = false;
         for table in &mut self.tables {
@@ -103,18 +129,28 @@ impl Pass<'_> {
                 }
             }
         }
-        self.tell(live, name);
+        self.tell(live, called, None, changed);
         self.acknowledge().await?;
         pace.settled(if changed { watch.elapsed() } else { Duration::ZERO });
         Ok(())
     }
 
-    /// Says what was committed since it was last said.
-    fn tell(&mut self, live: Live<'_>, name: &str) {
+    /// Says what was committed since it was last said: up to `reached`, or to the newest change that has come. Of the middle
+    /// of a transaction it is not said how far that is.
+    fn tell(
+        &mut self,
+        live: Live<'_>,
+        called: Called<'_>,
+        reached: Option<Timestamp>,
+        committed: bool,
+    ) {
         let now = live.workspace.machine.now();
-        for table in &mut self.tables {
+        let whole = self.tables.iter().all(Following::is_between);
+        let newest = self.tables.iter().filter_map(|table| table.newest).max();
+        let reached = reached.unwrap_or_else(|| newest.map_or(now, |newest| newest.min(now)));
+        for (table, stream) in self.tables.iter_mut().zip(called.streams) {
             for notice in table.landed.notices.drain(..) {
-                live.watch.say(format!("{name}, {}: {notice}", table.landed.table));
+                live.watch.say(format!("{}, {}: {notice}", called.sync, table.landed.table));
             }
             let rows = table.landed.rows_in - table.told;
             table.told = table.landed.rows_in;
@@ -123,8 +159,40 @@ impl Pass<'_> {
                     let seconds = (now.micros() - newest.micros()).max(0) as f64 / 1e6;
                     format!(", {seconds:.1} s after the source")
                 });
-                live.watch.say(format!("{name}: {rows} rows in {}{behind}", table.landed.table));
+                let (sync, landed) = (called.sync, &table.landed.table);
+                live.watch.say(format!("{sync}: {rows} rows in {landed}{behind}"));
             }
+            if whole {
+                let committed = committed && rows > 0;
+                live.watch.beat(stream, &Beat::Reached { reached, rows, committed });
+            }
+        }
+    }
+}
+
+/// Asks a source that has been silent for a while whether it is there, and ends when it has answered or let too long pass;
+/// when it was asked, if it answered. What comes meanwhile goes before.
+async fn asked(
+    workspace: &Workspace,
+    source: &dyn Source,
+    request: &ChangesRequest,
+) -> Option<Timestamp> {
+    let counted = request.streams.iter().any(|one| source.rows_per_request(&one.stream).is_some());
+    tokio::time::sleep(if counted { QUIET_COUNTED } else { QUIET }).await;
+    let at = workspace.machine.now();
+    let answer =
+        async { if counted { source.check().await } else { source.lag(request).await.map(drop) } };
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(Ok(())) => Some(at),
+        // It has no room for one connection more, or as many are open as the sync may have: it is not silent for that.
+        Ok(Err(error)) if error.kind() == ErrorKind::Exhausted => Some(at),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a followed source is silent, and does not answer");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a followed source is silent, and lets its answer wait");
+            None
         }
     }
 }
@@ -142,6 +210,11 @@ struct Pace {
 impl Pace {
     fn new(every: Duration) -> Self {
         Self { every, due: None, cost: Duration::ZERO, commits: 0 }
+    }
+
+    /// Whether nothing waits to be committed.
+    fn is_idle(&self) -> bool {
+        self.due.is_none()
     }
 
     /// Something waits to be committed.

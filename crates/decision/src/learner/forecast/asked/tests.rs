@@ -51,6 +51,7 @@ fn stored(histories: &[History]) -> Stored {
         days: BTreeMap::new(),
         asked: BTreeMap::new(),
         levels: None,
+        adapted: None,
     }
 }
 

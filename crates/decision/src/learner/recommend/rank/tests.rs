@@ -28,15 +28,19 @@ fn shop(users: usize) -> Data {
         }
     }
     let item_names = names(12, "i");
+    let items = Vocabulary::new(item_names.iter().map(String::as_str)).unwrap();
+    let settings = serde_json::from_value(
+        json!({"interactions": "select 1", "algorithm": "popularity", "repeats": true}),
+    );
     Data {
         users: Vocabulary::new(names(users, "u").iter().map(String::as_str)).unwrap(),
-        items: Vocabulary::new(item_names.iter().map(String::as_str)).unwrap(),
+        listing: super::super::Listing::new(&settings.unwrap(), &items, &BTreeMap::new()).unwrap(),
+        items,
         rows: events.len(),
         interactions: Interactions::new(users, 12, events).unwrap(),
         texts: None,
         vectors: None,
         names: item_names,
-        available: None,
         facts: (0..12).map(|item| vec![12.0 - f64::from(item)]).collect(),
     }
 }
@@ -117,7 +121,7 @@ fn the_order_that_people_answer_to_is_learned_stored_and_served() {
     let now = Timestamp::from_micros(2 * DAY);
     let served = |ranker: Option<&Ranker>| {
         let lists = super::super::lists(&data, &models, ranker, &settings, now).unwrap();
-        lists.last().unwrap().items.iter().map(|one| one.item).collect::<Vec<_>>()
+        lists.last().unwrap().iter().map(|one| one.listed.item).collect::<Vec<_>>()
     };
     assert_eq!(served(None), [0, 1, 2, 3, 4, 5]);
     assert_eq!(served(Some(&ranker))[0], 5, "the item that is answered to most comes first");
@@ -125,6 +129,26 @@ fn the_order_that_people_answer_to_is_learned_stored_and_served() {
     let end = damaged.len() - 3;
     damaged[end] = b'?';
     assert_eq!(restored(&damaged).err().unwrap().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn the_likeness_of_items_is_stored_beside_models_and_ranker() {
+    let mut data = shop(300);
+    let settings: flywheel_project::resource::learner::Recommend = serde_json::from_value(json!({
+        "interactions": "select 1", "rules": {"diversity": 0.3, "similar_by": "co-occurrence"}
+    }))
+    .unwrap();
+    let mut listing = std::mem::take(&mut data.listing);
+    listing.learn_likeness(&settings, &Training::new(&data.interactions)).unwrap();
+    data.listing = listing;
+    let models = popularity(&data);
+    let bytes = stored(&data, &models, None).unwrap();
+    let again = restored(&bytes).unwrap();
+    assert_eq!((again.models.len(), again.ranker.is_none()), (1, true));
+    assert!(again.similar.unwrap().of(0, 1) > 0.0);
+    data.listing = super::super::Listing::default();
+    let plain = stored(&data, &models, None).unwrap();
+    assert!(plain.len() < bytes.len() && restored(&plain).unwrap().similar.is_none());
 }
 
 #[test]
