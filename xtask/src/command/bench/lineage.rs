@@ -23,8 +23,8 @@ const SCRIPT: &str = include_str!("lineage/compare.py");
 const AGREED_MIN: f64 = 0.95;
 /// The longest a model may take to be traced, in milliseconds.
 const MODEL_MAX_MS: f64 = 10.0;
-/// The most a build of 1,000 models may take longer when it tells its lineage, in seconds.
-const EXTRA_MAX_S: f64 = 1.0;
+/// The most CPU time a build of 1,000 models may take when it tells its lineage, beside one that does not.
+const TOLD_MAX: f64 = 1.25;
 /// The longest a question to a graph of 10,000 nodes may take, in milliseconds.
 const QUESTION_MAX_MS: f64 = 100.0;
 
@@ -41,7 +41,7 @@ const DBT_PROJECTS: &[&str] = &["library", "bakery"];
 /// The templates of `flywheel init` with models.
 const TEMPLATES: &[&str] = &["crm", "retail"];
 /// The models of all of them, without seeds.
-const EXAMPLE_MODELS: usize = 37;
+const EXAMPLE_MODELS: usize = 38;
 
 /// Origins by column.
 type Origins = BTreeMap<String, BTreeSet<String>>;
@@ -311,13 +311,16 @@ fn large(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> Result<()
         "name: large\nopenlineage: {file: told.jsonl}\n",
     )?;
     let told = best(flywheel, &project, &["build", "--full-refresh"], tally)?;
+    println!(
+        "lineage: a build of 1,000 models: {plain:.2} CPU s, {told:.2} when it tells its lineage"
+    );
     let model_ms = (asked - checked) * 1_000.0 / MODELS as f64;
     at_most(tally, "lineage: CPU ms to trace a model", model_ms, MODEL_MAX_MS);
     at_most(
         tally,
-        "lineage: CPU seconds more of a build of 1,000 models",
-        told - plain,
-        EXTRA_MAX_S,
+        "lineage: CPU time of a build of 1,000 models that tells it, beside one that does not",
+        told / plain,
+        TOLD_MAX,
     );
     let mut command = flywheel.on(&project, &question);
     command
