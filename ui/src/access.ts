@@ -3,11 +3,11 @@ import { useGet } from "./api";
 import { useWho } from "./session";
 
 export interface Request {
-  id: string; user: string; kind: "permission" | "rule"; what: string; reason: string; days: number | null; asked_at: string;
+  id: string; user: string; kind: "permission" | "rule" | "grant"; what: string; reason: string; days: number | null; asked_at: string;
   status: "open" | "approved" | "refused" | "withdrawn" | "ended" | "expired"; decided_by: string | null; decided_at: string | null;
   answer: string | null; until: string | null; seen: boolean;
 }
-export interface Requests { items: Request[]; askable: { permissions: string[]; rules: { rule: string; description: string | null; tables: string[]; ask: string }[] } }
+export interface Requests { items: Request[]; askable: { permissions: string[]; rules: { rule: string; description: string | null; tables: string[]; ask: string }[]; grants: { grant: string; description: string | null; ask: string }[] } }
 
 /** How often a page that hears nothing asks anew, in milliseconds. */
 const EVERY_MS = 300_000;

@@ -198,7 +198,7 @@ export interface Stage { stage: string; count: number; unit: string; health: Hea
 export interface Work { work: string; kind: string; what: string; status: string; asked_by: string; asked_at: string; started_at: string | null; ended_at: string | null; run_id: string | null; error: string | null; hint: string | null; log: LogLine[] }
 export interface LogLine { at: string; level: string; text: string }
 export interface Status {
-  project: string; simulated: boolean; turn: { turn: number; at: string; complete: boolean } | null; landed: { name: string; rows: number; version: number }[];
+  project: string; simulated: boolean; turn: { turn: number; at: string; complete: boolean } | null; landed: { name: string; rows: number | null; waiting_changes: number | null; version: number }[];
   quarantined: number; models: number; blocked: string[]; policies: Policy[]; ring: Stage[];
   /** What all policies bring together against the holdout of all of them; empty without one. */
   together?: Lift[];
@@ -213,9 +213,9 @@ export interface Asset {
 }
 /** How a sync is doing that the server follows. */
 export interface Following {
-  state: "stopped" | "starting" | "following" | "failing" | "waiting" | "paused" | "failed"; since: string | null; run_id: string | null; committed_at: string | null; reached: string | null; behind_s: number | null;
+  state: "stopped" | "starting" | "following" | "failing" | "partial" | "waiting" | "paused" | "failed"; since: string | null; run_id: string | null; committed_at: string | null; reached: string | null; behind_s: number | null;
   rows: number; rows_per_second: number; attempt: number | null; next_at: string | null; reason: string | null; by: string | null; error: string | null;
-  streams: { name: string; reached: string | null; behind_s: number | null; rows: number; error: string | null }[];
+  streams: { name: string; reached: string | null; behind_s: number | null; rows: number; error: string | null; aside: boolean }[];
 }
 export interface Sync {
   name: string; from: string; to: string | null; file: string; description?: string | null; destinations?: string[]; streams: { stream: string; read: string; write: string; key?: string[]; table: string | null }[];

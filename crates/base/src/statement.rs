@@ -52,6 +52,27 @@ pub fn all(sql: &str) -> Vec<&str> {
     found.into_iter().map(str::trim).collect()
 }
 
+/// What stands between the brackets that a text begins with, and what follows them; none if it begins with something else, or
+/// they have no end.
+#[must_use]
+pub fn bracketed(sql: &str) -> Option<(&str, &str)> {
+    let mut begin = None;
+    let mut depth = 0_usize;
+    for (at, sign) in signs(sql, Words::Standard) {
+        match sign {
+            '(' => {
+                depth += 1;
+                begin = begin.or(Some(at + 1));
+            }
+            ')' if depth == 1 => return Some((sql.get(begin?..at)?, sql.get(at + 1..)?)),
+            ')' => depth = depth.checked_sub(1)?,
+            sign if begin.is_none() && !sign.is_whitespace() => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
 fn loose(sql: &str, words: Words) -> &str {
     let sql = sql.trim();
     first(sql, words).unwrap_or(sql).trim_end_matches(';').trim_end()
@@ -155,6 +176,21 @@ fn comment(text: &str, words: Words) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_end_where_they_began_whatever_is_quoted_in_them() {
+        for (sql, expected) in [
+            (" (a) b", Some(("a", " b"))),
+            ("/* ( */ (f(')', \")\") -- )\n) to", Some(("f(')', \")\") -- )\n", " to"))),
+            ("(E'\\')' || (x))", Some(("E'\\')' || (x)", ""))),
+            ("a (b)", None),
+            ("(a", None),
+            (")", None),
+            ("", None),
+        ] {
+            assert_eq!(bracketed(sql), expected, "{sql}");
+        }
+    }
 
     #[test]
     fn a_script_is_its_statements() {

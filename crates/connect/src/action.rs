@@ -7,11 +7,13 @@
 //! receiver saw nothing of it.
 
 pub mod chat;
+pub mod crm;
 pub mod email;
 pub mod file;
 pub mod kafka;
 pub mod webhook;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ pub const ACTIONS: &[ActionEntry] = &[
     action::<chat::ChatAction>("chat"),
     action::<email::EmailAction>("email"),
     action::<kafka::KafkaAction>("kafka"),
+    action::<crm::CrmAction>("crm"),
 ];
 
 /// One kind of action: its name, what it is for, its settings, and how one is built.
@@ -43,6 +46,7 @@ pub struct ActionEntry {
     /// The JSON Schema of its settings.
     pub schema: fn() -> Schema,
     build: fn(Value, &ActionContext) -> Result<Box<dyn Action>>,
+    written: Option<fn(Value, &Delivery) -> Result<Value>>,
 }
 
 impl ActionEntry {
@@ -52,6 +56,15 @@ impl ActionEntry {
     /// [`flywheel_base::ErrorKind::Invalid`] if the settings are not of this action's schema.
     pub fn build(&self, settings: Value, ctx: &ActionContext) -> Result<Box<dyn Action>> {
         (self.build)(settings, ctx).map_err(|error| error.context(format!("{} action", self.name)))
+    }
+
+    /// What the action would write for a delivery, if that is more than its payload; the settings may have references to
+    /// secrets. Sends nothing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the settings are not of this action's schema, or the payload does not fit.
+    pub fn written(&self, settings: Value, delivery: &Delivery) -> Result<Option<Value>> {
+        self.written.map(|written| written(settings, delivery)).transpose()
     }
 
     /// The entry of that name.
@@ -70,12 +83,22 @@ impl ActionEntry {
 pub trait ActionConfig: DeserializeOwned + JsonSchema {
     /// What it does, in a sentence.
     const ABOUT: &'static str;
+    /// Whether [`ActionConfig::written`] says more than the payload.
+    const WRITES: bool = false;
 
     /// Builds the action; does no I/O.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if a setting is impossible.
     fn build(self, ctx: &ActionContext) -> Result<Box<dyn Action>>;
+
+    /// What would be written for a delivery: its payload, unless the action makes something else of it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the payload does not fit.
+    fn written(&self, delivery: &Delivery) -> Result<Value> {
+        Ok(delivery.payload.clone())
+    }
 }
 
 const fn action<C: ActionConfig>(name: &'static str) -> ActionEntry {
@@ -84,14 +107,41 @@ const fn action<C: ActionConfig>(name: &'static str) -> ActionEntry {
         about: C::ABOUT,
         schema: || schema_for!(C),
         build: |value, ctx| settings::<C>("action", value)?.build(ctx),
+        written: if C::WRITES {
+            Some(|value, delivery| settings::<C>("action", value)?.written(delivery))
+        } else {
+            None
+        },
     }
 }
 
 /// What an action knows of the project.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ActionContext {
     /// The project's folder; relative paths start here.
     pub base_dir: PathBuf,
+    /// The connection that the action's settings name, if they do and it is declared.
+    pub connection: Option<NamedConnection>,
+    /// Whether no delivery is handed over twice: its guarantee is `at-most-once`.
+    pub once: bool,
+}
+
+/// A connection as its file declares it, with its secrets.
+#[derive(Clone)]
+pub struct NamedConnection {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub connector: String,
+    /// Its settings.
+    pub settings: Value,
+}
+
+impl fmt::Debug for NamedConnection {
+    /// Without the settings, which hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection \"{}\" of type \"{}\"", self.name, self.connector)
+    }
 }
 
 /// A way for decisions to leave.
@@ -178,6 +228,15 @@ pub enum Outcome {
     Unreached {
         /// Why not.
         reason: String,
+    },
+    /// The receiver asks to wait, and has done nothing of it: doing it later is harmless even without a key.
+    Waits {
+        /// Why not now.
+        reason: String,
+        /// How long at least.
+        after: Duration,
+        /// Whether the receiver was asked; if not, this counts as no attempt.
+        tried: bool,
     },
     /// It may be done later; whether the receiver has done it already is not known.
     Retry {

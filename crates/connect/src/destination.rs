@@ -41,6 +41,7 @@ use serde_json::Value;
 
 use crate::page::Position;
 use crate::source::{self, settings};
+use crate::upsert::{UpsertRequest, Upserts};
 
 /// Every destination, in the order the docs list them. A new destination adds its module and one line.
 pub const DESTINATIONS: &[DestinationEntry] = &[
@@ -74,6 +75,8 @@ pub struct DestinationEntry {
     pub modes: &'static [WriteMode],
     /// What a crash leaves behind.
     pub guarantee: Guarantee,
+    /// Whether an action can write records into it.
+    pub upserts: bool,
     /// The JSON Schema of a connection's settings.
     pub connection_schema: fn() -> Schema,
     /// The JSON Schema of a target's settings.
@@ -129,6 +132,8 @@ pub trait DestinationConfig: DeserializeOwned + JsonSchema {
     const MODES: &'static [WriteMode];
     /// What a crash leaves behind.
     const GUARANTEE: Guarantee;
+    /// Whether [`Destination::upserts`] is there.
+    const UPSERTS: bool = false;
 
     /// Builds the destination; does no I/O.
     ///
@@ -143,6 +148,7 @@ const fn destination<C: DestinationConfig>(name: &'static str) -> DestinationEnt
         about: C::ABOUT,
         modes: C::MODES,
         guarantee: C::GUARANTEE,
+        upserts: C::UPSERTS,
         connection_schema: || schema_for!(C),
         target_schema: || schema_for!(C::Target),
         build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
@@ -219,6 +225,19 @@ pub trait Destination: Send + Sync {
     fn requests(&self, request: &WriteRequest, rows: Estimate) -> Result<Option<u64>> {
         let _ = (request, rows);
         Ok(None)
+    }
+
+    /// The way of an action's records into a target; sends nothing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the system takes no records by themselves, the target's settings are wrong,
+    /// or a record written again would be there twice.
+    fn upserts(&self, request: &UpsertRequest) -> Result<Upserts> {
+        let _ = request;
+        let known = DESTINATIONS.iter().filter(|one| one.upserts).map(|one| one.name);
+        let known: Vec<&str> = known.collect();
+        Err(Error::invalid("actions write no records there")
+            .hint(format!("Name a connection of type {}.", known.join(", "))))
     }
 }
 

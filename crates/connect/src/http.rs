@@ -29,7 +29,7 @@ use serde::{Deserialize, Deserializer};
 pub(crate) use address::{PrivateAddress, PublicOnly, is_private, is_private_host};
 pub(crate) use answer::{Answer, asked_wait, without};
 pub use auth::Auth;
-pub(crate) use client::{Call, Client, HttpSettings, Quota, form};
+pub(crate) use client::{Call, Client, HttpSettings, Quota, Unanswered, form};
 pub use limit::Limits;
 pub(crate) use pace::{Pace, real_pace};
 pub(crate) use path::JsonPath;

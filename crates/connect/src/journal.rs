@@ -13,6 +13,7 @@
 //! with zeroes, which are room for what comes.
 
 mod config;
+pub(crate) mod erase;
 pub(crate) mod events;
 mod frame;
 pub(crate) mod newest;

@@ -41,12 +41,13 @@ mod process;
 mod queue;
 mod records;
 mod throttle;
+mod upsert;
 mod workbook;
 
 pub use absent::{ABSENT, Absent};
 pub use action::{
-    ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Attachment, Delivery, Outcome,
-    Report,
+    ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Attachment, Delivery,
+    NamedConnection, Outcome, Report,
 };
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn, KnownTypes};
 pub use connections::Connections;
@@ -56,6 +57,7 @@ pub use destination::{
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
 pub use journal::committed_bytes as journal_committed_bytes;
+pub use journal::erase::{Erasing, erase as erase_journal};
 pub use journal::events::{Appended, JournalEvents};
 pub use journal::newest::{
     JournalMessage, between as journal_between, newest as journal_newest,
@@ -72,9 +74,11 @@ pub use page::{
     DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,
     Rejected,
 };
+pub use postgres::{PostgresDriver, PostgresServer};
 pub use source::{
     ChangesPage, ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest,
     SOURCES, Source, SourceConfig, SourceContext, SourceEntry, StreamInfo,
 };
 pub use throttle::{Rates, Throttle};
+pub use upsert::{UpsertRequest, Upserts};
 pub use workbook::{CellKind, Sheet, workbook};

@@ -4,6 +4,7 @@
 mod catalog;
 mod fail;
 mod numeric;
+mod opened;
 mod replication;
 mod session;
 mod sql;
@@ -28,6 +29,7 @@ use tokio_postgres::config::{Host, SslMode};
 pub(crate) use catalog::{PgType, types};
 pub(crate) use fail::{fail, is_data_error};
 pub(crate) use numeric::{NotDecimal, decimal, numeric_text, write_decimal};
+pub use opened::{PostgresDriver, PostgresServer};
 pub(crate) use replication::{Log, LogPart, LogRequest};
 pub(crate) use session::{Session, field};
 pub(crate) use sql::{literal, quoted, typed};

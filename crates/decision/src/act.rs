@@ -1,12 +1,18 @@
 //! Acting: what the outbox holds leaves, once per idempotency key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
-use flywheel_connect::action::{ACTIONS, Action, ActionContext, Delivery, Outcome};
+use flywheel_connect::action::{
+    Action, ActionContext, ActionEntry, Delivery, NamedConnection, Outcome,
+};
+use flywheel_project::Project;
 use flywheel_project::resource::action::{Action as Declared, Guarantee};
 use flywheel_state::{Fence, OutboxEntry, OutboxStatus};
 use flywheel_warehouse::{Duplicates, WriteMode};
+use serde_json::Value;
 
 use crate::constraint::{Held, held};
 use crate::context::Context;
@@ -382,17 +388,39 @@ fn stopped(ctx: &Context<'_>, policy: &str) -> Result<bool> {
 
 /// Builds the action resource `name`.
 fn build(ctx: &Context<'_>, name: &str, declared: &Declared) -> Result<Box<dyn Action>> {
-    let entry = ACTIONS.iter().find(|entry| entry.name == declared.connector).ok_or_else(|| {
-        Error::invalid(format!("action \"{name}\" has unknown type \"{}\"", declared.connector))
-            .hint(flywheel_base::suggest::hint(
-                &declared.connector,
-                ACTIONS.iter().map(|entry| entry.name),
-            ))
-    })?;
-    let named = |error: Error| error.context(format!("action \"{name}\""));
-    let options = ctx.project.resolve_secrets(&declared.options).map_err(named)?;
-    let context = ActionContext { base_dir: ctx.project.dir.clone() };
-    entry.build(serde_json::Value::Object(options), &context).map_err(named)
+    let project = ctx.project;
+    built(project, &project.dir, declared)
+        .map_err(|error| error.context(format!("action \"{name}\"")))
+}
+
+/// Builds an action as it is declared, with its secrets and those of the connection that it names; relative paths start in
+/// `base_dir`. Does no I/O but that of reading secrets.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] if there is no action of its type, [`flywheel_base::ErrorKind::Invalid`] if its
+/// settings are wrong, and those of a secret that is not there.
+pub fn built(project: &Project, base_dir: &Path, declared: &Declared) -> Result<Box<dyn Action>> {
+    let entry = ActionEntry::named(&declared.connector)?;
+    let options = project.resolve_secrets(&declared.options)?;
+    let named = declared.connection().and_then(|name| project.connections.get_key_value(name));
+    let connection = match named {
+        Some((name, connection)) => Some(NamedConnection {
+            name: name.clone(),
+            connector: connection.connector.clone(),
+            settings: Value::Object(
+                project
+                    .resolve_secrets(&connection.options)
+                    .map_err(|error| error.context(format!("connection \"{name}\"")))?,
+            ),
+        }),
+        None => None,
+    };
+    let context = ActionContext {
+        base_dir: base_dir.to_owned(),
+        connection,
+        once: declared.guarantee == Guarantee::AtMostOnce,
+    };
+    entry.build(Value::Object(options), &context)
 }
 
 fn delivery(entry: &OutboxEntry) -> Delivery {
@@ -410,8 +438,9 @@ fn settle(
     now: Timestamp,
     acted: &mut Acted,
 ) {
-    entry.attempts += 1;
-    let left = entry.attempts < rules.attempts_max;
+    let untried = matches!(outcome, Outcome::Waits { tried: false, .. });
+    entry.attempts += u32::from(!untried);
+    let left = untried || entry.attempts < rules.attempts_max;
     let (reason, after) = match outcome {
         Outcome::Delivered { receipt } => {
             entry.status = OutboxStatus::Delivered;
@@ -422,16 +451,13 @@ fn settle(
             return;
         }
         Outcome::Unreached { reason } => (reason, left.then_some(0)),
+        Outcome::Waits { reason, after, .. } => (reason, left.then_some(micros_of(after))),
         Outcome::Retry { reason, .. } if rules.guarantee == Guarantee::AtMostOnce => {
             let why =
                 "at-most-once, so it is not sent again, and whether it took effect is not known";
             (format!("sent once: {reason}; {why}"), None)
         }
-        Outcome::Retry { reason, after } => {
-            let asked =
-                after.map_or(0, |after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX));
-            (reason, left.then_some(asked))
-        }
+        Outcome::Retry { reason, after } => (reason, left.then_some(after.map_or(0, micros_of))),
         Outcome::Rejected { reason } => (reason, None),
     };
     entry.error = Some(reason);
@@ -451,6 +477,10 @@ fn settle(
             *acted.given_up.entry(entry.policy.clone()).or_default() += 1;
         }
     }
+}
+
+fn micros_of(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The wait after `attempts` tries: doubling, with jitter between half and all of it that depends on
@@ -531,7 +561,7 @@ mod tests {
             turn: 1,
             decision_id: "k".into(),
             action: "a".into(),
-            payload: serde_json::Value::Null,
+            payload: Value::Null,
             status: OutboxStatus::Pending,
             attempts,
             due_at: Timestamp::default(),
@@ -609,6 +639,15 @@ mod tests {
             check(rejected(), guarantee, 0, OutboxStatus::Dead);
             check(unreached(), guarantee, 0, OutboxStatus::Pending);
             check(unreached(), guarantee, 2, OutboxStatus::Dead);
+        }
+        let waits =
+            |tried| Outcome::Waits { reason: "429".into(), after: Duration::from_secs(90), tried };
+        for guarantee in [Guarantee::AtLeastOnce, Guarantee::AtMostOnce] {
+            let waiting = check(waits(true), guarantee, 0, OutboxStatus::Pending);
+            assert!(waiting.due_at.micros() >= 90_000_000 && waiting.attempts == 1);
+            check(waits(true), guarantee, 2, OutboxStatus::Dead);
+            let held_back = check(waits(false), guarantee, 2, OutboxStatus::Pending);
+            assert_eq!(held_back.attempts, 2, "what was not sent was not tried");
         }
         check(retry(), Guarantee::AtLeastOnce, 0, OutboxStatus::Pending);
         check(retry(), Guarantee::AtLeastOnce, 2, OutboxStatus::Dead);

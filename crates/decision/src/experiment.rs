@@ -471,9 +471,10 @@ async fn seen(
     }
     if !experiment.guardrails.is_empty() || !experiment.metrics.is_empty() {
         let decisions = decisions(ctx, name, &split, outcome).await?;
-        let of = (experiment, outcome);
-        guarded(ctx, name, of, (&decisions, &persons), &mut seen.units).await?;
-        declared::count(ctx, name, of, (&decisions, &persons), &mut seen.units).await?;
+        let (decisions, persons) = (&decisions, &persons);
+        let counting = Counting { ctx, name, experiment, outcome, decisions, persons };
+        guarded(&counting, &mut seen.units).await?;
+        declared::count(&counting, &mut seen.units).await?;
     }
     before(ctx, name, experiment, &persons, &mut seen.units).await?;
     seen.with_before = before::count(ctx, name, outcome, &persons, &mut seen.units).await?;
@@ -513,45 +514,64 @@ async fn decisions(
     Ok(decisions)
 }
 
-/// The events of a query that fall into the window of a decision, each of the decision that it belongs to.
-async fn events_after(
-    ctx: &Context<'_>,
-    what: &str,
-    template: &str,
-    decisions: &ByUnit,
-    outcome: &Outcome,
-) -> Result<Vec<OutcomeRow>> {
-    let first = decisions.values().flatten().map(|decision| decision.at).min();
-    let Some(first) = first else { return Ok(Vec::new()) };
-    let events = ctx.render(template).map_err(|e| e.context(what))?;
-    let events = statement::one(what, &events)?;
-    let sql = format!(
-        "select * from (\n{events}\n) as events where at >= {} and at <= {}",
-        literal(flywheel_base::Timestamp::from_micros(first)),
-        literal(ctx.now)
-    );
-    let events = events_of(ctx, what, &sql).await?;
-    let mut rows = attribute(decisions, &events, outcome.window.micros, ctx.now);
-    rows.retain(is_measured);
-    Ok(rows)
+/// What an experiment reads to count the events after its decisions.
+struct Counting<'a, 'c> {
+    ctx: &'a Context<'c>,
+    name: &'a str,
+    experiment: &'a Experiment,
+    outcome: &'a Outcome,
+    decisions: &'a ByUnit,
+    persons: &'a Persons,
+}
+
+impl Counting<'_, '_> {
+    /// Has `count` take each event of a query that falls into the window of a decision, with its value, for the unit whose
+    /// decision it belongs to; `of` is what it is counted for.
+    async fn each(
+        &self,
+        of: &str,
+        template: &str,
+        units: &mut BTreeMap<String, Unit>,
+        mut count: impl FnMut(&mut Unit, Option<f64>),
+    ) -> Result<()> {
+        let what = format!("experiment \"{}\": {of}", self.name);
+        for row in self.events(&what, template).await? {
+            if let Some(unit) = units.get_mut(self.persons.of(&row.unit_id)) {
+                count(unit, row.value);
+            }
+        }
+        Ok(())
+    }
+
+    /// The events of a query that fall into the window of a decision, each of the decision that it belongs to.
+    async fn events(&self, what: &str, template: &str) -> Result<Vec<OutcomeRow>> {
+        let ctx = self.ctx;
+        let first = self.decisions.values().flatten().map(|decision| decision.at).min();
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let events = ctx.render(template).map_err(|e| e.context(what))?;
+        let events = statement::one(what, &events)?;
+        let sql = format!(
+            "select * from (\n{events}\n) as events where at >= {} and at <= {}",
+            literal(flywheel_base::Timestamp::from_micros(first)),
+            literal(ctx.now)
+        );
+        let events = events_of(ctx, what, &sql).await?;
+        let mut rows = attribute(self.decisions, &events, self.outcome.window.micros, ctx.now);
+        rows.retain(is_measured);
+        Ok(rows)
+    }
 }
 
 /// Adds up what guardrails count, for each unit.
-async fn guarded(
-    ctx: &Context<'_>,
-    name: &str,
-    (experiment, outcome): (&Experiment, &Outcome),
-    (decisions, persons): (&ByUnit, &Persons),
-    units: &mut BTreeMap<String, Unit>,
-) -> Result<()> {
-    for (at, guardrail) in experiment.guardrails.iter().enumerate() {
-        let what = format!("experiment \"{name}\": guardrail \"{}\"", guardrail.name);
-        for row in events_after(ctx, &what, &guardrail.events, decisions, outcome).await? {
-            let unit = units.get_mut(persons.of(&row.unit_id));
-            if let Some(sum) = unit.and_then(|unit| unit.guarded.get_mut(at)) {
-                *sum += row.value.unwrap_or(1.0);
+async fn guarded(counting: &Counting<'_, '_>, units: &mut BTreeMap<String, Unit>) -> Result<()> {
+    for (at, guardrail) in counting.experiment.guardrails.iter().enumerate() {
+        let of = format!("guardrail \"{}\"", guardrail.name);
+        let add = |unit: &mut Unit, value: Option<f64>| {
+            if let Some(sum) = unit.guarded.get_mut(at) {
+                *sum += value.unwrap_or(1.0);
             }
-        }
+        };
+        counting.each(&of, &guardrail.events, units, add).await?;
     }
     Ok(())
 }

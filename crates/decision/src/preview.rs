@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use flywheel_base::{Error, Result, statement};
+use flywheel_connect::action::{ActionEntry, Delivery};
 use flywheel_project::resource::policy::{Choose, Outcome, Policy};
 use serde::Serialize;
 use serde_json::Value;
@@ -116,6 +117,9 @@ pub struct Sampled {
     pub items: Option<Value>,
     /// What would be sent.
     pub payload: Option<Value>,
+    /// What the action would make of it, if that is more: the record of a CRM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<Value>,
     /// What is known of the unit.
     pub features: Value,
 }
@@ -168,6 +172,11 @@ pub async fn preview(
     }
     let in_arm = |arm: &str| rows.iter().filter(|row| row.arm == arm).count();
     let action = policy.action.as_ref();
+    let mut shown =
+        rows.iter().take(sample.min(SAMPLE_MAX)).map(sampled).collect::<Result<Vec<_>>>()?;
+    if let Err(error) = add_written(ctx, policy, rows, &mut shown) {
+        notes.push(sentence("What the action would write cannot be shown", &error));
+    }
     Ok(Preview {
         policy: name.to_owned(),
         at: ctx.now.to_string(),
@@ -189,11 +198,7 @@ pub async fn preview(
             approval: paused.is_some(),
             leaves: leaving.len(),
         },
-        sample: rows
-            .iter()
-            .take(sample.min(SAMPLE_MAX))
-            .map(sampled)
-            .collect::<Result<Vec<_>>>()?,
+        sample: shown,
         paused,
         notes,
     })
@@ -285,8 +290,29 @@ fn sampled(row: &DecisionRow) -> Result<Sampled> {
         propensity: row.propensity,
         items: row.items.as_ref().map(value).transpose()?,
         payload: row.payload.as_ref().map(value).transpose()?,
+        written: None,
         features: value(&row.features)?,
     })
+}
+
+/// Adds what the policy's action would make of each payload, if that is more than the payload itself.
+fn add_written(
+    ctx: &Context<'_>,
+    policy: &Policy,
+    rows: &[DecisionRow],
+    sample: &mut [Sampled],
+) -> Result<()> {
+    let declared = policy.action.as_ref().and_then(|name| ctx.project.actions.get(name));
+    let Some(declared) = declared else { return Ok(()) };
+    let entry = ActionEntry::named(&declared.connector)?;
+    for (row, shown) in rows.iter().zip(sample) {
+        let Some(payload) = shown.payload.clone() else { continue };
+        let delivery =
+            Delivery { key: row.decision_id.clone(), payload, group: policy.policy.clone() };
+        let options = Value::Object(declared.options.clone());
+        shown.written = entry.written(options, &delivery)?;
+    }
+    Ok(())
 }
 
 /// An error as a sentence of a note.

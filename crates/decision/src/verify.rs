@@ -88,6 +88,9 @@ pub struct Replayed {
     pub seed: String,
 }
 
+/// How the units of decisions begin that were about a person who was erased: what they followed from is gone, on purpose.
+pub const ERASED: &str = "erased-";
+
 /// How many decisions that come out otherwise are named.
 pub const NAMED_MAX: usize = 1_000;
 
@@ -460,6 +463,9 @@ pub(crate) fn policy_text(policy: &Policy) -> Result<Vec<u8>> {
 
 /// Makes one decision again.
 fn again(sources: &Sources, row: &DecisionRow) -> Result<Again> {
+    if row.unit_id.starts_with(ERASED) {
+        return Ok(Again::Cannot("the unit was erased".to_owned()));
+    }
     let mut differs = Vec::new();
     let seed = seed_of(&row.policy, row.decided_at, &row.unit_id);
     check(&mut differs, "seed", &row.seed, &seed_text(seed));

@@ -16,8 +16,10 @@ mod databases;
 mod demo;
 mod discover;
 mod environment;
+mod erase;
 mod experiment;
 mod export;
+mod grants;
 mod import;
 mod init;
 mod lag;
@@ -25,6 +27,7 @@ mod learn;
 mod lineage;
 mod link;
 mod merge;
+mod metadata;
 mod metric;
 mod migrate;
 mod model;
@@ -118,12 +121,15 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
     command::<databases::Databases>("databases"),
+    command::<metadata::Metadata>("metadata"),
     command::<serve::Serve>("serve"),
     command::<schedule::Schedule>("schedule"),
     command::<alert::Alert>("alert"),
+    command::<grants::Grants>("grants"),
     command::<secret::Secret>("secret"),
     command::<audit::Audit>("audit"),
     command::<vacuum::Vacuum>("vacuum"),
+    command::<erase::Erase>("erase"),
     command::<backup::Backup>("backup"),
     command::<restore::Restore>("restore"),
     command::<schema::Schema>("schema"),

@@ -3,12 +3,16 @@
 mod alert;
 mod column;
 mod connector;
+mod crm;
 pub(crate) mod dashboard;
+mod erasure;
 mod exposure;
 mod extension;
+mod grant;
 mod learner;
 mod link;
 mod merge;
+mod metadata;
 mod openlineage;
 mod policy;
 mod properties;
@@ -97,6 +101,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.connections();
     check.actions();
     check.openlineage();
+    check.metadata();
     check.sign_in();
     check.quotas();
     check.syncs();
@@ -125,6 +130,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.alerts();
     check.topics();
     check.rules();
+    check.grants();
+    check.erasure();
     check.extensions();
     check.checked
 }
@@ -144,12 +151,13 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
-            // No data flows through a schedule, an alert, a rule or an extension, and a topic says what its events are.
+            // No data flows through a schedule, an alert, a rule, a grant or an extension, and a topic says what its events are.
             if matches!(
                 id.kind,
                 NodeKind::Schedule
                     | NodeKind::Alert
                     | NodeKind::Rule
+                    | NodeKind::Grant
                     | NodeKind::Extension
                     | NodeKind::Topic
             ) {

@@ -57,6 +57,8 @@ pub enum NodeKind {
     Alert,
     /// Who sees which rows and columns.
     Rule,
+    /// Who may see, change or run what.
+    Grant,
     /// Pages and panels of one's own.
     Extension,
     /// What reads models outside of the project, dbt's word.
@@ -65,7 +67,7 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Connection,
         Self::Sync,
         Self::Topic,
@@ -86,6 +88,7 @@ impl NodeKind {
         Self::Schedule,
         Self::Alert,
         Self::Rule,
+        Self::Grant,
         Self::Extension,
         Self::Exposure,
     ];
@@ -114,6 +117,7 @@ impl NodeKind {
             Self::Schedule => "schedule",
             Self::Alert => "alert",
             Self::Rule => "rule",
+            Self::Grant => "grant",
             Self::Extension => "extension",
             Self::Exposure => "exposure",
         }

@@ -12,6 +12,7 @@ pub mod dashboard;
 pub mod datax;
 mod dbt;
 pub mod diagnostic;
+pub mod grant;
 pub mod graph;
 pub mod init;
 pub mod metric;

@@ -26,6 +26,7 @@ use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
 use crate::resource::extension::Extension;
+use crate::resource::grant::Grant;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::merge::Merge;
@@ -102,6 +103,7 @@ pub(crate) struct Loaded {
     pub(crate) schedules: BTreeMap<String, Read<Schedule>>,
     pub(crate) alerts: BTreeMap<String, Read<Alert>>,
     pub(crate) rules: BTreeMap<String, Read<Rule>>,
+    pub(crate) grants: BTreeMap<String, Read<Grant>>,
     pub(crate) extensions: BTreeMap<String, Read<Extension>>,
     /// Every name with its place, also of resources that have mistakes of their own, so that one
     /// mistake is not reported again by everybody who refers to it.
@@ -157,6 +159,7 @@ impl Loaded {
             schedules: BTreeMap::new(),
             alerts: BTreeMap::new(),
             rules: BTreeMap::new(),
+            grants: BTreeMap::new(),
             extensions: BTreeMap::new(),
             declared: BTreeMap::new(),
             vars: Vars::new(),

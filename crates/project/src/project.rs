@@ -24,6 +24,7 @@ use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
 use crate::resource::extension::Extension;
+use crate::resource::grant::Grant;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::merge::Merge;
@@ -99,6 +100,8 @@ pub struct ConnectorSchemas {
     /// The schema of a stream's `target` and the write modes, by their names in files; none if it
     /// cannot be written.
     pub target: Option<(Schema, Vec<String>)>,
+    /// Whether an action can write records into it.
+    pub upserts: bool,
 }
 
 /// A resource and where it is declared.
@@ -196,6 +199,8 @@ pub struct Project {
     pub alerts: BTreeMap<String, Located<Alert>>,
     /// Rules by name.
     pub rules: BTreeMap<String, Located<Rule>>,
+    /// Grants by name.
+    pub grants: BTreeMap<String, Located<Grant>>,
     /// Extensions by name.
     pub extensions: BTreeMap<String, Located<Extension>>,
     /// What depends on what.
@@ -288,6 +293,7 @@ impl Project {
             NodeKind::Schedule => of(&self.schedules),
             NodeKind::Alert => of(&self.alerts),
             NodeKind::Rule => of(&self.rules),
+            NodeKind::Grant => of(&self.grants),
             NodeKind::Extension => of(&self.extensions),
             NodeKind::Source | NodeKind::Model | NodeKind::Metric | NodeKind::Exposure => {
                 Vec::new()
@@ -349,6 +355,7 @@ impl Project {
             schedules: located(loaded.schedules, "schedule"),
             alerts: located(loaded.alerts, "alert"),
             rules: located(loaded.rules, "rule"),
+            grants: located(loaded.grants, "grant"),
             extensions: located(loaded.extensions, "extension"),
             graph: checked.graph,
             warnings: checked.out,

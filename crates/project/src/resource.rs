@@ -9,6 +9,7 @@ pub mod connection;
 pub mod dashboard;
 pub mod dictionary;
 pub mod extension;
+pub mod grant;
 pub mod learner;
 pub mod link;
 pub mod merge;
@@ -166,6 +167,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "access",
         about: "Who sees which rows and columns of tables.",
         schema: || schemars::schema_for!(rule::Rule),
+    },
+    ResourceKind {
+        name: "grant",
+        folder: "grants",
+        about: "Who may see, change or run which tables, metrics, dashboards and so on.",
+        schema: || schemars::schema_for!(grant::Grant),
     },
     ResourceKind {
         name: "extension",

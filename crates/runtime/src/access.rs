@@ -10,6 +10,7 @@
 //! see is refused, until somebody names it or clears it; a view is read with its reader's rules. Our own
 //! tables leave out what they tell of such tables.
 
+pub mod granted;
 pub(crate) mod made;
 mod own;
 pub mod said;
@@ -21,9 +22,9 @@ use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::DataType;
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 use flywheel_connect::TypedMask;
-use flywheel_project::Project;
 use flywheel_project::graph::glob;
 use flywheel_project::resource::rule::{OtherMask, Readers, Role, Rule, RuleMask};
+use flywheel_project::{NodeKind, Project};
 use flywheel_state::{Grant, GrantKind};
 use flywheel_warehouse::{Catalog, ColumnMask, Expression, MaskValues, Seen, Sight, TableName};
 use serde::Serialize;
@@ -71,6 +72,8 @@ pub struct Reader {
     pub lifted: BTreeSet<String>,
     /// The words of the permissions that the reader was given in the same way, beside those of the role.
     pub permissions: BTreeSet<String>,
+    /// The grants of the project that the reader was given in the same way, by name.
+    pub given: BTreeSet<String>,
     /// Whether they may read the audit log, and so `system.audit`.
     pub audits: bool,
     /// Whether they may operate, and so read `system.databases`.
@@ -121,6 +124,7 @@ impl Reader {
             let given = match grant.kind {
                 GrantKind::Permission => &mut self.permissions,
                 GrantKind::Rule => &mut self.lifted,
+                GrantKind::Grant => &mut self.given,
             };
             given.insert(grant.what.clone());
         }
@@ -251,11 +255,12 @@ impl Reading {
         self.readers().iter().all(|reader| reader.operates)
     }
 
-    /// Whether no rule of the project hides anything from any of those who read.
+    /// Whether no rule and no grant of the project hides anything from any of those who read.
     #[must_use]
     pub fn sees_everything(&self, project: &Project) -> bool {
         let rules = || project.rules.values();
-        self.readers().iter().all(|reader| !rules().any(|rule| reader.is_limited_by(rule)))
+        self.granted(project).is_none()
+            && self.readers().iter().all(|reader| !rules().any(|rule| reader.is_limited_by(rule)))
     }
 
     /// Lets the catalog show what the reader may see, and its queries take what they may take.
@@ -268,6 +273,7 @@ impl Reading {
         }
         if !self.audits() {
             catalog.forget(&audit::name());
+            catalog.forget(&crate::system::erasures::name());
         }
         if !self.operates() {
             catalog.forget(&databases::name());
@@ -275,6 +281,16 @@ impl Reading {
         for (name, sight) in self.sights(workspace, catalog)? {
             catalog.limit(&name, sight);
         }
+        self.conceal(workspace, catalog)
+    }
+
+    /// As [`Reading::limit`], for a query of ours about what was granted: it finds our own tables.
+    ///
+    /// # Errors
+    /// As [`Reading::limit`].
+    pub(crate) fn limit_for_us(&self, workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+        self.limit(workspace, catalog)?;
+        catalog.reveal(granted::is_ours);
         Ok(())
     }
 
@@ -409,6 +425,9 @@ impl Reading {
         name: &TableName,
     ) -> Result<()> {
         let project = &workspace.project;
+        if let Some(granted) = self.granted(project) {
+            granted.require_change(&name.to_string())?;
+        }
         let readers = self.readers();
         let (Some(first), false) = (readers.first(), project.rules.is_empty()) else {
             return Ok(());
@@ -449,17 +468,25 @@ impl Reading {
         policy: &str,
     ) -> Result<Option<Error>> {
         let readers = self.readers();
-        let (Some(first), false) = (readers.first(), workspace.project.rules.is_empty()) else {
+        let granted = self.granted(&workspace.project);
+        let open = workspace.project.rules.is_empty() && granted.is_none();
+        let (Some(first), false) = (readers.first(), open) else {
             return Ok(None);
         };
         let mut catalog = workspace.catalog().await?;
         let limits = self.limits(workspace, &catalog)?;
-        if limits.sights.is_empty() && limits.hidden.is_empty() && limits.policies.is_empty() {
+        let unruled =
+            limits.sights.is_empty() && limits.hidden.is_empty() && limits.policies.is_empty();
+        if unruled && granted.is_none() {
             return Ok(None);
         }
         for (name, sight) in &limits.sights {
             catalog.limit(name, sight.clone());
         }
+        if let Some(refusal) = granted.as_ref().and_then(|granted| granted.refusal_of(policy)) {
+            return Ok(Some(refusal));
+        }
+        self.conceal(workspace, &mut catalog)?;
         let session = workspace.lake.session(catalog)?;
         let denied = |what: String| {
             Error::new(ErrorKind::Denied, format!("{what} is not for {}", first.title()))
@@ -491,6 +518,15 @@ impl Reading {
     /// # Errors
     /// As [`Reading::limits_now`].
     pub async fn open_policies(&self, workspace: &Workspace) -> Result<Option<BTreeSet<String>>> {
+        let project = &workspace.project;
+        let open = self.policies_by_rules(workspace).await?;
+        let Some(granted) = self.granted(project) else { return Ok(open) };
+        let open = open.unwrap_or_else(|| project.policies.keys().cloned().collect());
+        let shown = |name: &String| granted.shows_one(NodeKind::Policy, name);
+        Ok(Some(open.into_iter().filter(shown).collect()))
+    }
+
+    async fn policies_by_rules(&self, workspace: &Workspace) -> Result<Option<BTreeSet<String>>> {
         if workspace.project.rules.is_empty() || self.readers().is_empty() {
             return Ok(None);
         }
@@ -509,6 +545,10 @@ impl Reading {
     /// # Errors
     /// As [`Reading::limits_now`].
     pub async fn hides_policy(&self, workspace: &Workspace, policy: &str) -> Result<bool> {
+        let granted = self.granted(&workspace.project);
+        if granted.is_some_and(|granted| !granted.shows_one(NodeKind::Policy, policy)) {
+            return Ok(true);
+        }
         Ok(self.limits_now(workspace).await?.policies.contains(policy))
     }
 }

@@ -22,21 +22,23 @@ pub fn schemas() -> Connectors {
             stream: Some((entry.stream_schema)()),
             cdc: entry.cdc,
             target: None,
+            upserts: false,
         };
         connections.insert(entry.name.to_owned(), schemas);
     }
     for entry in DESTINATIONS {
         let modes = entry.modes.iter().map(ToString::to_string).collect();
         let target = Some(((entry.target_schema)(), modes));
-        connections
-            .entry(entry.name.to_owned())
-            .or_insert_with(|| ConnectorSchemas {
+        let schemas =
+            connections.entry(entry.name.to_owned()).or_insert_with(|| ConnectorSchemas {
                 connection: (entry.connection_schema)(),
                 stream: None,
                 cdc: false,
                 target: None,
-            })
-            .target = target;
+                upserts: false,
+            });
+        schemas.target = target;
+        schemas.upserts = entry.upserts;
     }
     let actions = ACTIONS.iter().map(|entry| (entry.name.to_owned(), (entry.schema)()));
     let forms = Some(ColumnForms {

@@ -186,7 +186,7 @@ async fn own(workspace: &Workspace) -> Vec<Database> {
     let store = |name: &str| started(workspace, true, name.to_owned(), name.to_owned());
     let mut all = Vec::new();
     for (name, answer) in [
-        ("metadata", metadata(workspace).await),
+        ("metadata", metadata(workspace)),
         ("lake", lake(workspace).await),
         ("journal", journal_size(workspace).await),
         ("disk", room(workspace)),
@@ -214,19 +214,10 @@ struct Size {
     free_bytes: Option<u64>,
 }
 
-async fn metadata(workspace: &Workspace) -> Result<Size> {
-    let dir = workspace.ours();
-    task::compute(move || {
-        // What was committed last may still be beside the file.
-        let files = ["meta.db", "meta.db-wal"].map(|name| dir.join(name));
-        let mut size = Size { files: Some(1), ..Size::default() };
-        for file in files.iter().filter(|file| file.exists()) {
-            let about = std::fs::metadata(file).map_err(|e| Error::io("look at", file, e))?;
-            size.bytes = size.bytes.saturating_add(about.len());
-        }
-        Ok(size)
-    })
-    .await
+fn metadata(workspace: &Workspace) -> Result<Size> {
+    // A schema has no files of ours.
+    let files = workspace.store.shared().is_none().then_some(1);
+    Ok(Size { bytes: workspace.store.size_bytes()?, files, ..Size::default() })
 }
 
 async fn lake(workspace: &Workspace) -> Result<Size> {

@@ -69,7 +69,9 @@ impl Kind {
             NodeKind::Dictionary | NodeKind::Semantic | NodeKind::Dashboard | NodeKind::Query => {
                 Reach::Reader
             }
-            NodeKind::Connection | NodeKind::Action | NodeKind::Rule => Reach::Outside,
+            NodeKind::Connection | NodeKind::Action | NodeKind::Rule | NodeKind::Grant => {
+                Reach::Outside
+            }
             _ => Reach::Project,
         }
     }

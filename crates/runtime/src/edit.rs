@@ -131,10 +131,14 @@ enum Prepared {
 async fn prepare(workspace: &Workspace, sql: &str, options: Options<'_>) -> Result<Prepared> {
     if is_definition(sql) {
         let definition = flywheel_warehouse::Definition::parse(sql)?;
+        define::require_granted(workspace, &definition, options)?;
         define::refuse(workspace, &definition)?;
         return Ok(Prepared::Define(definition));
     }
     let edit = workspace.newest_session(sql, options.reading).await?.edit(sql)?;
+    if let Some(granted) = options.reading.granted(&workspace.project) {
+        granted.require_change(&edit.table().to_string())?;
+    }
     refuse_owned(workspace, edit.table(), options.landed)?;
     if edit.verb() == Verb::Create {
         require_plain(&edit.table().schema, &edit.table().name)?;

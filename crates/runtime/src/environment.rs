@@ -134,7 +134,7 @@ pub(crate) async fn clean_up(workspace: &Workspace, recorder: &Recorder<'_>) {
 }
 
 /// Whether a table is a variant of a model, `schema/name/fingerprint`.
-fn is_variant(location: &str) -> bool {
+pub(crate) fn is_variant(location: &str) -> bool {
     let parts: Vec<&str> = location.split('/').collect();
     let print = |text: &str| text.len() == VARIANT_CHARS && text.bytes().all(is_digit);
     matches!(parts.as_slice(), [_, _, variant] if print(variant))

@@ -44,16 +44,21 @@ pub async fn stock(workspace: &Workspace, name: &str) -> Result<Option<Stock>> {
 /// Those of [`Reading::limits_now`] and of the query.
 pub async fn hides_items(workspace: &Workspace, name: &str, reading: &Reading) -> Result<bool> {
     let limits = reading.limits_now(workspace).await?;
-    if limits.sights.is_empty() && limits.hidden.is_empty() {
+    let closed = reading.granted(&workspace.project).is_some();
+    if !closed && limits.sights.is_empty() && limits.hidden.is_empty() {
         return Ok(false);
     }
     let learner = workspace.project.learners.get(name).and_then(|one| one.recommend.as_ref());
     let Some(items) = learner.and_then(|one| one.items.as_deref()) else { return Ok(false) };
     let what = format!("learner \"{name}\": items");
     let items = render(workspace, items).map_err(|error| error.context(&what))?;
+    let query = statement::one(&what, &items)?;
+    if closed && workspace.session_for(&items, reading).await?.query(query).await.is_err() {
+        return Ok(true);
+    }
     // As the project sees them, as the question is which tables they are.
     let session = workspace.session_for(&items, &Reading::Owner).await?;
-    let read = session.query(statement::one(&what, &items)?).await?.tables();
+    let read = session.query(query).await?.tables();
     Ok(read.iter().any(|table| {
         limits.sights.contains_key(table) || limits.hidden.contains(&table.to_string())
     }))

@@ -6,10 +6,13 @@
 //! ```
 //! Invariants: a system that does not answer, or still holds our last connection for alive, is waited
 //! for, and so is a limit that is used up, such as the requests of a day, though longer; any other error
-//! ends its own streams only; when told to stop, what has come is committed first.
+//! sets its own way (the log to one destination, or one stream to it) aside, which is tried again later
+//! while the others go on; once every way is set aside, all of it ends; when told to stop, what has come
+//! is committed first.
 
 pub mod followed;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
@@ -28,7 +31,7 @@ use crate::task::sync::{Landed, Synced, Work, named, one, outcome, works};
 use crate::{Workspace, migrate};
 
 /// How long a stream without a log rests before it is read again, unless something else is said.
-pub const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(10);
 /// The first wait for a system that does not answer; it doubles with each further one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest wait.
@@ -36,6 +39,10 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The first wait after a limit was used up, and the longest; it doubles with each further one.
 const LIMIT_WAIT: (Duration, Duration) =
     (Duration::from_secs(15 * 60), Duration::from_secs(6 * 60 * 60));
+
+/// The first wait after an error that no waiting mends, such as a table that a destination has lost, and the longest; it
+/// doubles with each further one.
+const ASIDE_WAIT: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60 * 60));
 
 /// What is told of one stream on its way to one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +65,51 @@ pub enum Beat {
         /// What was said.
         error: String,
     },
-    /// It ended with an error that trying again does not mend.
-    Ended {
-        /// The error.
+    /// It failed with an error that no waiting mends: it is set aside and tried again later, while others go on.
+    Aside {
+        /// How often that failed in a row.
+        attempt: u32,
+        /// How long it is waited.
+        wait: Duration,
+        /// What was said.
         error: String,
     },
+}
+
+/// A way that was set aside when it was last followed, so that it is not tried again before its time.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// How often it had failed in a row.
+    pub attempt: u32,
+    /// When it is tried again.
+    pub due: Instant,
+    /// What was said, as a person reads it.
+    pub error: String,
+}
+
+impl Rest {
+    /// What was said, as an error.
+    fn to_error(&self) -> Error {
+        let text = self.error.strip_prefix("error: ").unwrap_or(&self.error);
+        match text.split_once("\nhint: ") {
+            Some((message, hint)) => Error::blocked(message).hint(hint),
+            None => Error::blocked(text),
+        }
+    }
+
+    /// How long it still rests.
+    fn left(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+}
+
+/// How syncs are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How long a stream without a log rests before it is read again; if absent, what its sync says.
+    pub every: Option<Duration>,
+    /// What was set aside before, by the names of streams in tasks.
+    pub rests: BTreeMap<String, Rest>,
 }
 
 /// Is told of each stream, by its name in tasks, as it comes.
@@ -82,7 +129,13 @@ fn is_limit(error: &Error) -> bool {
 
 /// The first wait after an error, and the longest.
 fn limits(error: &Error) -> (Duration, Duration) {
-    if is_limit(error) { LIMIT_WAIT } else { (WAIT_MIN, WAIT_MAX) }
+    if is_limit(error) {
+        LIMIT_WAIT
+    } else if error.kind().retryable() {
+        (WAIT_MIN, WAIT_MAX)
+    } else {
+        ASIDE_WAIT
+    }
 }
 
 /// How long a followed sync waits that could not begin, or that ended, with an error after `attempt` failures in a row.
@@ -95,16 +148,68 @@ pub fn wait_after(name: &str, attempt: u32, error: &Error) -> Duration {
 #[derive(Default)]
 struct Attempts {
     count: u32,
-    limited: bool,
+    /// The first wait of that sort, and the longest.
+    waits: (Duration, Duration),
 }
 
 impl Attempts {
+    /// Those of what was set aside before.
+    fn of(rest: &Rest) -> Self {
+        Self { count: rest.attempt, waits: ASIDE_WAIT }
+    }
+
     /// Counts one more; says how many there are, and how long it is waited.
     fn count(&mut self, name: &str, error: &Error) -> (u32, Duration) {
-        let limited = is_limit(error);
-        let before = if limited == self.limited { self.count } else { 0 };
-        *self = Self { count: before.saturating_add(1), limited };
+        let waits = limits(error);
+        let before = if waits == self.waits { self.count } else { 0 };
+        *self = Self { count: before.saturating_add(1), waits };
         (self.count, wait_after(name, self.count, error))
+    }
+}
+
+/// How many ways go on or are tried just now. Once none does, all of it is over, also for those that would be tried later.
+struct Going {
+    ways: watch::Sender<Ways>,
+}
+
+#[derive(Clone, Copy)]
+struct Ways {
+    going: usize,
+    over: bool,
+}
+
+impl Going {
+    fn new(going: usize) -> Self {
+        Self { ways: watch::Sender::new(Ways { going, over: false }) }
+    }
+
+    /// One of them is set aside.
+    fn sets_aside(&self) {
+        self.ways.send_modify(|ways| {
+            ways.going = ways.going.saturating_sub(1);
+            ways.over |= ways.going == 0;
+        });
+    }
+
+    /// One that was set aside is tried again; says whether it may be.
+    fn tries(&self) -> bool {
+        self.ways.send_if_modified(|ways| {
+            if !ways.over {
+                ways.going += 1;
+            }
+            !ways.over
+        })
+    }
+
+    /// Whether none goes on.
+    fn is_over(&self) -> bool {
+        self.ways.borrow().over
+    }
+
+    /// Ends once none goes on.
+    async fn over(&self) {
+        // An error says that nobody is left who goes on.
+        let _gone = self.ways.subscribe().wait_for(|ways| ways.over).await.is_err();
     }
 }
 
@@ -113,6 +218,7 @@ pub(crate) struct Watch<'a> {
     stop: watch::Receiver<bool>,
     observer: &'a dyn Observer,
     beats: &'a Beats<'a>,
+    going: Going,
 }
 
 impl Watch<'_> {
@@ -140,9 +246,16 @@ impl Watch<'_> {
     /// Waits; says whether it is time to stop.
     async fn wait(&self, time: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(time) => false,
+            biased;
             () = self.stopped() => true,
+            () = self.going.over() => true,
+            () = tokio::time::sleep(time) => false,
         }
+    }
+
+    /// Leaves a way set aside for so long; says whether it is to end.
+    async fn rests(&self, time: Duration) -> bool {
+        self.wait(time).await || !self.going.tries()
     }
 }
 
@@ -153,16 +266,16 @@ pub fn streams(name: &str, sync: &Sync) -> Vec<String> {
     to.flat_map(|to| sync.streams.iter().map(move |stream| named(name, stream, to))).collect()
 }
 
-/// Follows the syncs `names`, all if none is named, until `stop` becomes true. Streams without a log
-/// are read again after `every`; `beats` is told of each.
+/// Follows the syncs `names`, all if none is named, until `stop` becomes true or no way goes on any more; `beats` is told of
+/// each stream.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync. What ended a stream is among the errors of what is returned
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync. What stays set aside is among the errors of what is returned
 /// once everything has ended, beside what was committed.
 pub async fn follow(
     workspace: &Workspace,
     names: &[String],
-    every: Duration,
+    options: &Options,
     stop: watch::Receiver<bool>,
     observer: &dyn Observer,
     beats: &Beats<'_>,
@@ -188,26 +301,44 @@ pub async fn follow(
     }
     let recorder = start(workspace, observer, "sync")?;
     let run_id = recorder.run_id().to_owned();
-    let watch = Watch { stop, observer, beats };
+    let rest: Vec<Repeated<'_>> = syncs()
+        .flat_map(|(name, sync)| {
+            let every = every(sync, options);
+            works(sync).map(move |work| Repeated { name, sync, work, every })
+        })
+        .collect();
+    let mut logs: Vec<(&String, &Sync, Vec<&Stream>, &String)> = Vec::new();
+    for (name, sync) in syncs() {
+        let streams: Vec<&Stream> = sync.streams.iter().filter(|s| s.read == Read::Cdc).collect();
+        if !streams.is_empty() {
+            let to = sync.destination.names().iter();
+            logs.extend(to.map(|to| (name, &**sync, streams.clone(), to)));
+        }
+    }
+    let ways = logs.len() + rest.len();
+    let of_log = |(name, _, streams, to): &(&String, &Sync, Vec<&Stream>, &String)| {
+        let first = streams.first().map(|stream| named(name, stream, to));
+        first.and_then(|first| options.rests.get(&first))
+    };
+    let resting = logs.iter().filter_map(of_log).count()
+        + rest.iter().filter(|one| options.rests.contains_key(&one.work.named(one.name))).count();
+    // If nothing else is left, what rests is tried at once.
+    let (going, rested) = if resting < ways { (ways - resting, true) } else { (ways, false) };
+    let watch = Watch { stop, observer, beats, going: Going::new(going) };
     let live = Live { workspace, run_id: &run_id, watch: &watch };
     let mut timers: Vec<Vec<Timer>> = Vec::new();
     let mut strands: Vec<BoxFuture<'_, Came>> = Vec::new();
-    for (name, sync) in syncs() {
-        let streams: Vec<&Stream> = sync.streams.iter().filter(|s| s.read == Read::Cdc).collect();
-        let logs = if streams.is_empty() { &[] } else { sync.destination.names() };
-        for to in logs {
-            let names = streams.iter().map(|stream| named(name, stream, to));
-            timers.push(names.map(|name| recorder.started("sync", &name)).collect());
-            strands.push(log(live, name, sync, streams.clone(), to).boxed());
-        }
+    for one in logs {
+        let before = of_log(&one).filter(|_| rested);
+        let (name, sync, streams, to) = one;
+        let names = streams.iter().map(|stream| named(name, stream, to));
+        timers.push(names.map(|name| recorder.started("sync", &name)).collect());
+        strands.push(log(live, (name, sync), streams, to, before).boxed());
     }
-    let rest: Vec<Repeated<'_>> = syncs()
-        .flat_map(|(name, sync)| works(sync).map(move |work| Repeated { name, sync, work }))
-        .collect();
     if !rest.is_empty() {
         let names = rest.iter().map(|one| one.work.named(one.name));
         timers.push(names.map(|name| recorder.started("sync", &name)).collect());
-        strands.push(repeat(live, rest, every).boxed());
+        strands.push(repeat(live, rest, rested.then_some(&options.rests)).boxed());
     }
     let mut all = Synced::default();
     let mut unanswered = None;
@@ -228,48 +359,87 @@ pub async fn follow(
     Ok(all)
 }
 
+/// How long the streams of a sync that have no log rest before they are read again.
+fn every(sync: &Sync, options: &Options) -> Duration {
+    let declared = sync
+        .read_every
+        .map(|every| Duration::from_micros(u64::try_from(every.micros).unwrap_or_default()));
+    options.every.or(declared).unwrap_or(EVERY)
+}
+
 /// What a strand of work brought until it ended.
+#[derive(Default)]
 struct Came {
-    /// Per stream, with what ended it.
+    /// Per stream, with what it failed with.
     landed: Vec<(Landed, Option<String>)>,
-    /// What ended streams.
+    /// What has set streams aside.
     errors: Vec<Error>,
     /// What was waited for when it was told to stop.
     unanswered: Option<Error>,
 }
 
-/// Follows the log of one sync; a system that does not answer is tried again.
-async fn log(live: Live<'_>, name: &str, sync: &Sync, streams: Vec<&Stream>, to: &str) -> Came {
+/// Follows the log of one sync to one destination, which rests at first if it was set aside before; what fails is tried again.
+async fn log(
+    live: Live<'_>,
+    (name, sync): (&String, &Sync),
+    streams: Vec<&Stream>,
+    to: &str,
+    rest: Option<&Rest>,
+) -> Came {
     let mut landed = vec![Landed::default(); streams.len()];
     let names: Vec<String> = streams.iter().map(|stream| named(name, stream, to)).collect();
     let tell = |beat: &Beat| names.iter().for_each(|name| live.watch.beat(name, beat));
-    let mut attempts = Attempts::default();
-    let (error, unanswered) = loop {
-        let before: u64 = landed.iter().map(|one| one.rows_in).sum();
+    let mut attempts = rest.map_or_else(Attempts::default, Attempts::of);
+    // Why it is not followed now, and whether it is set aside for that.
+    let mut said: Option<(Error, bool)> = None;
+    let mut over = false;
+    if let Some(rest) = rest {
+        let (attempt, wait) = (rest.attempt, rest.left());
+        tell(&Beat::Aside { attempt, wait, error: rest.error.clone() });
+        said = Some((rest.to_error(), true));
+        over = live.watch.rests(wait).await;
+    }
+    while !over {
+        let before: u64 = landed.iter().map(|one| one.rows_out).sum();
         let Err(error) = Box::pin(changes::live(live, name, sync, &streams, to, &mut landed)).await
         else {
-            break (None, None);
+            said = None;
+            break;
         };
         let error = error.context(format!("sync \"{name}\", changes to {to}"));
         live.watch.say(error.report());
-        if !is_waited_for(&error) {
-            tell(&Beat::Ended { error: error.report() });
-            break (Some(error), None);
-        }
-        let moved = landed.iter().map(|one| one.rows_in).sum::<u64>() > before;
+        let moved = landed.iter().map(|one| one.rows_out).sum::<u64>() > before;
         if moved {
             attempts = Attempts::default();
         }
-        let (attempt, wait) = attempts.count(&format!("{name} → {to}"), &error);
-        say_limit(live.watch, &format!("sync \"{name}\""), &error, wait);
-        tell(&Beat::Waits { attempt, wait, error: error.report() });
-        if live.watch.wait(wait).await {
-            break (None, Some(error));
+        let way = format!("{name} → {to}");
+        let (attempt, wait) = attempts.count(&way, &error);
+        let report = error.report();
+        if is_waited_for(&error) {
+            say_limit(live.watch, &format!("sync \"{name}\""), &error, wait);
+            tell(&Beat::Waits { attempt, wait, error: report });
+            said = Some((error, false));
+            over = live.watch.wait(wait).await;
+        } else {
+            live.watch.going.sets_aside();
+            // With the last one everything ends, and its error is told of all.
+            if !live.watch.going.is_over() {
+                say_aside(live.watch, &way, wait);
+                tell(&Beat::Aside { attempt, wait, error: report });
+            }
+            said = Some((error, true));
+            over = live.watch.rests(wait).await;
         }
-    };
-    let why = error.as_ref().or(unanswered.as_ref()).map(Error::report);
+    }
+    let why = said.as_ref().map(|(error, _)| error.report());
     let landed = landed.into_iter().map(|one| (one, why.clone())).collect();
-    Came { landed, errors: error.into_iter().collect(), unanswered }
+    let mut came = Came { landed, ..Came::default() };
+    match said {
+        Some((error, true)) => came.errors.push(error),
+        Some((error, false)) => came.unanswered = Some(error),
+        None => {}
+    }
+    came
 }
 
 /// Says that a limit is waited for, and how long.
@@ -280,66 +450,95 @@ fn say_limit(watch: &Watch<'_>, what: &str, error: &Error, wait: Duration) {
     }
 }
 
+/// Says that a way is set aside, and for how long.
+fn say_aside(watch: &Watch<'_>, what: &str, wait: Duration) {
+    let seconds = wait.as_secs().max(1);
+    watch.say(format!("{what}: it is set aside and tried again in {seconds} s; the others go on"));
+}
+
 /// A stream that is read again and again.
 struct Repeated<'a> {
     name: &'a str,
     sync: &'a Sync,
     work: Work<'a>,
+    /// How long it rests in between.
+    every: Duration,
 }
 
 /// What has become of a stream that is read again and again.
 #[derive(Default)]
 struct Standing {
     landed: Landed,
-    /// What ended it.
-    why: Option<String>,
-    /// How often its system did not answer in a row.
+    /// Why it failed when it was last read.
+    said: Option<Error>,
+    /// Whether it is set aside for that.
+    aside: bool,
+    /// How often it failed in a row.
     failures: Attempts,
-    /// When it is asked again, after it did not answer, and what was said.
-    due: Option<(Instant, Error)>,
+    /// When it is read again; at once, if absent.
+    due: Option<Instant>,
 }
 
 impl Standing {
-    /// Whether it is to be read now.
-    fn is_due(&self) -> bool {
-        self.why.is_none() && self.due.as_ref().is_none_or(|(due, _)| *due <= Instant::now())
+    /// How long it still rests.
+    fn left(&self) -> Duration {
+        self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
     }
 }
 
-/// Reads the streams in turn, again and again; one that fails for good is left out from then on.
-async fn repeat(live: Live<'_>, streams: Vec<Repeated<'_>>, every: Duration) -> Came {
-    let mut standing: Vec<Standing> = streams.iter().map(|_| Standing::default()).collect();
-    let mut errors = Vec::new();
+/// Reads the streams in turn, again and again; one that is set aside rests while the others go on.
+async fn repeat(
+    live: Live<'_>,
+    streams: Vec<Repeated<'_>>,
+    rests: Option<&BTreeMap<String, Rest>>,
+) -> Came {
+    let mut standing: Vec<Standing> = Vec::new();
+    for stream in &streams {
+        let named = stream.work.named(stream.name);
+        let Some(rest) = rests.and_then(|rests| rests.get(&named)) else {
+            standing.push(Standing::default());
+            continue;
+        };
+        let (attempt, wait) = (rest.attempt, rest.left());
+        live.watch.beat(&named, &Beat::Aside { attempt, wait, error: rest.error.clone() });
+        standing.push(Standing {
+            said: Some(rest.to_error()),
+            aside: true,
+            failures: Attempts::of(rest),
+            due: Some(rest.due),
+            ..Standing::default()
+        });
+    }
     loop {
         for (stream, stands) in streams.iter().zip(&mut standing) {
-            if live.watch.is_over() || !stands.is_due() {
+            if live.watch.is_over() || !stands.left().is_zero() {
                 continue;
             }
-            errors.extend(Box::pin(again(live, stream, every, stands)).await);
+            if stands.aside && !live.watch.going.tries() {
+                continue;
+            }
+            Box::pin(again(live, stream, stands)).await;
         }
-        let over = standing.iter().all(|one| one.why.is_some());
-        if over || live.watch.wait(every).await {
-            let mut unanswered = None;
-            let mut ended = |one: Standing| {
-                let said = one.due.map(|(_, error)| error);
-                let why = one.why.or_else(|| said.as_ref().map(Error::report));
-                unanswered = unanswered.take().or(said);
-                (one.landed, why)
-            };
-            let landed = standing.into_iter().map(&mut ended).collect();
-            return Came { landed, errors, unanswered };
+        let next = standing.iter().map(Standing::left).min().unwrap_or_default();
+        if live.watch.wait(next).await {
+            break;
         }
     }
+    let mut came = Came::default();
+    for one in standing {
+        let why = one.said.as_ref().map(Error::report);
+        match one.said {
+            Some(error) if one.aside => came.errors.push(error),
+            said => came.unanswered = came.unanswered.or(said),
+        }
+        came.landed.push((one.landed, why));
+    }
+    came
 }
 
-/// Reads a stream once more; the error that ends it.
-async fn again(
-    live: Live<'_>,
-    stream: &Repeated<'_>,
-    every: Duration,
-    stands: &mut Standing,
-) -> Option<Error> {
-    let Repeated { name, sync, work } = stream;
+/// Reads a stream once more.
+async fn again(live: Live<'_>, stream: &Repeated<'_>, stands: &mut Standing) {
+    let Repeated { name, sync, work, every } = stream;
     let (named, began) = (work.named(name), live.workspace.machine.now());
     match one(live.workspace, live.run_id, name, sync, *work).await {
         Ok(came) => {
@@ -349,27 +548,31 @@ async fn again(
             if came.rows_out > 0 {
                 live.watch.say(format!("{named}: {} rows in {}", came.rows_out, came.table));
             }
-            (stands.failures, stands.due) = (Attempts::default(), None);
+            (stands.failures, stands.said, stands.aside) = (Attempts::default(), None, false);
+            stands.due = Some(Instant::now() + *every);
             let committed = came.rows_out > 0;
             live.watch
                 .beat(&named, &Beat::Reached { reached: began, rows: came.rows_in, committed });
             stands.landed.add(came);
-            None
         }
         Err(error) => {
             let report = error.report();
             live.watch.say(report.clone());
-            if !is_waited_for(&error) {
-                live.watch.beat(&named, &Beat::Ended { error: report.clone() });
-                stands.why = Some(report);
-                return Some(error);
-            }
             let (attempt, wait) = stands.failures.count(&named, &error);
-            let wait = wait.max(every);
-            say_limit(live.watch, &named, &error, wait);
-            stands.due = Some((Instant::now() + wait, error));
-            live.watch.beat(&named, &Beat::Waits { attempt, wait, error: report });
-            None
+            let wait = wait.max(*every);
+            stands.due = Some(Instant::now() + wait);
+            stands.aside = !is_waited_for(&error);
+            if stands.aside {
+                live.watch.going.sets_aside();
+                if !live.watch.going.is_over() {
+                    say_aside(live.watch, &named, wait);
+                    live.watch.beat(&named, &Beat::Aside { attempt, wait, error: report });
+                }
+            } else {
+                say_limit(live.watch, &named, &error, wait);
+                live.watch.beat(&named, &Beat::Waits { attempt, wait, error: report });
+            }
+            stands.said = Some(error);
         }
     }
 }

@@ -7,6 +7,8 @@ use flywheel_base::{Clock, Error, Result, SystemClock};
 use flywheel_state::{Halt, Store};
 use serde_json::json;
 
+use crate::metadata;
+
 /// What is told of a halt.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Halted {
@@ -78,5 +80,5 @@ pub const COMMAND_LINE: &str = "command line";
 const ALL: &str = "all policies";
 
 fn store(dir: &Path) -> Result<Store> {
-    Store::open(&dir.join(".flywheel").join("meta.db"))
+    metadata::open_in(dir)
 }

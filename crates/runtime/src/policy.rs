@@ -16,6 +16,7 @@ use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::preview::{self, Preview};
 use flywheel_decision::table::{DecisionRow, ExperimentRow};
 use flywheel_decision::verify::{self, Replayed, Verified};
+use flywheel_project::grant::{Deed, Governed};
 use flywheel_project::resource::policy::{Choose, Consent};
 use flywheel_project::{Diagnostic, Draft, Severity};
 use flywheel_state::PolicyState;
@@ -182,6 +183,9 @@ impl Created {
 pub async fn create(workspace: &Workspace, text: &str, reading: &Reading) -> Result<Created> {
     let draft = Draft::of_policy(&workspace.project, text);
     let name = &draft.name;
+    if let Some(granted) = reading.granted(&workspace.project) {
+        granted.require(Governed::Policies, name, Deed::Change)?;
+    }
     if let Some(located) = workspace.project.policies.get(name) {
         return Err(Error::new(
             ErrorKind::Conflict,

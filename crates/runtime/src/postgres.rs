@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::DataType;
 use flywheel_base::Result;
 use flywheel_warehouse::postgres::{
     Planned, Relation, RelationColumn, Told, catalogue, mentions_catalogue,
@@ -65,12 +64,12 @@ pub async fn plan(
     told: &Told<'_>,
     values: &Parameters,
 ) -> Result<Planned> {
-    let sql = workspace.expanded(sql)?;
+    let sql = workspace.expanded_for(sql, reading)?;
     let session = Box::pin(session(workspace, reading, &sql, told)).await?;
     Box::pin(session.query_as_postgres(&sql, told, values)).await
 }
 
-/// The places for values of a statement, `1` for `$1`, with the types that follow from where they stand.
+/// The places for values of a statement, `1` for `$1`, with the numbers of the types that follow from where they stand.
 ///
 /// # Errors
 /// Those of [`flywheel_warehouse::Session::parameters_as_postgres`].
@@ -79,8 +78,8 @@ pub async fn parameters(
     reading: &Reading,
     sql: &str,
     told: &Told<'_>,
-) -> Result<BTreeMap<String, Option<DataType>>> {
-    let sql = workspace.expanded(sql)?;
+) -> Result<BTreeMap<String, Option<u32>>> {
+    let sql = workspace.expanded_for(sql, reading)?;
     let session = Box::pin(session(workspace, reading, &sql, told)).await?;
     Box::pin(session.parameters_as_postgres(&sql, told)).await
 }

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, ErrorKind, Result, digest, suggest};
 use flywheel_project::resource::query::PublishedQuery;
 use flywheel_project::yaml::comments;
-use flywheel_project::{Draft, Project, published};
+use flywheel_project::{Draft, NodeId, NodeKind, Project, published};
 use flywheel_transform::{published_plan, published_sql, published_value};
 use flywheel_warehouse::Parameters;
 use futures::StreamExt;
@@ -304,6 +304,13 @@ pub async fn save(
 pub(crate) async fn plan(workspace: &Workspace, name: &str, reading: &Reading) -> Result<()> {
     let checked = workspace.project.queries.get(name);
     let checked = checked.ok_or_else(|| Error::internal("a checked query is not there"))?;
+    // What the text names by `ref` is told of as what is not there.
+    let granted = reading.granted(&workspace.project);
+    let id = NodeId::new(NodeKind::Query, name);
+    if granted.is_some_and(|granted| !granted.shows_inputs(&id)) {
+        return Err(Error::invalid("sql: it reads what is not there, or not for you")
+            .hint("Read what you see; nothing was written."));
+    }
     let sql = published_sql(&workspace.project, checked)?;
     let session = workspace.session_for(&sql, reading).await?;
     let planned = session.query_with(&sql, &published_plan(checked)?).await;

@@ -312,14 +312,16 @@ pub(crate) async fn system_ids(workspace: &Workspace, sql: &str) -> Result<BTree
     Ok(ids)
 }
 
+/// A file and a line of it.
+type Place = (String, u64);
+
 /// The rows that may be mended, by where they were.
-type Open = BTreeMap<(String, u64), QuarantineRow>;
+type Open = BTreeMap<Place, QuarantineRow>;
 
 /// Reads files of open rows again and lands the rows that are good now; the others stay.
 ///
-/// A row is known by its file and line, so a file is mended in place. What holds after a crash: the
-/// rows are landed with a digest of their ids in the commit, so that a replay that is cut off before it
-/// marked them does not land them again.
+/// A row is known by its file and line, so a file is mended in place. What holds after a crash: each commit says which rows
+/// it landed, so that a replay that is cut off before it marked them does not land them again, whatever else is mended then.
 ///
 /// # Errors
 /// The first error, after the rows of all other streams have been tried; further ones are told.
@@ -439,7 +441,7 @@ async fn replay_stream(
 
 /// The property of a commit that says which rows of the quarantine it landed.
 pub(crate) const LANDED: &str = "quarantined";
-/// Rows that a commit names at most; one of more rows has a digest of them only.
+/// Rows that a commit lands and names at most; more are landed by several.
 const LANDED_MAX: usize = mend::ROWS_MAX;
 
 /// What a commit says of the rows of the quarantine that it landed.
@@ -456,20 +458,63 @@ struct Landed {
 }
 
 impl Landed {
-    /// What a commit of these rows says; nothing if they are too many.
-    fn said(rows: &[QuarantineRow], ending: Ending<'_>) -> Result<Option<Value>> {
-        if rows.len() > LANDED_MAX {
-            return Ok(None);
-        }
+    /// What a commit of these rows says.
+    fn said(rows: &[QuarantineRow], ending: Ending<'_>) -> Result<Value> {
         let landed = Self {
             rows: rows.iter().map(|row| row.quarantine_id.clone()).collect(),
             edited: ending.edited.map(str::to_owned),
             by: ending.by.map(str::to_owned),
         };
         serde_json::to_value(landed)
-            .map(Some)
             .map_err(|error| Error::internal("what landed is no JSON").caused_by(error))
     }
+}
+
+/// Rows that land together, and those of the quarantine that they were.
+#[derive(Default)]
+struct Part {
+    batches: Vec<RecordBatch>,
+    rows: Vec<QuarantineRow>,
+}
+
+/// Divides mended rows into parts that a commit can name, in the order in which they were read; `places` says where each
+/// row of `batches` was. What was at one place stays together.
+fn parts(batches: &[RecordBatch], places: &[Place], open: Open) -> Result<Vec<Part>> {
+    let mut of: BTreeMap<Place, Vec<QuarantineRow>> = BTreeMap::new();
+    for row in open.into_values() {
+        of.entry(place(&row)).or_default().push(row);
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    let mut part_of: BTreeMap<&Place, usize> = BTreeMap::new();
+    for place in places {
+        let Some(rows) = of.remove(place) else { continue };
+        match parts.last_mut().filter(|part| part.rows.len() + rows.len() <= LANDED_MAX) {
+            Some(part) => part.rows.extend(rows),
+            None => parts.push(Part { rows, ..Part::default() }),
+        }
+        part_of.insert(place, parts.len() - 1);
+    }
+    let mut next = places.iter();
+    for batch in batches {
+        let mut by_part: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for (row, place) in (0_u64..).zip(next.by_ref().take(batch.num_rows())) {
+            if let Some(part) = part_of.get(place) {
+                by_part.entry(*part).or_default().push(row);
+            }
+        }
+        for (part, rows) in by_part {
+            if let Some(part) = parts.get_mut(part) {
+                part.batches.push(picked(batch, rows)?);
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// These rows of a batch.
+fn picked(batch: &RecordBatch, rows: Vec<u64>) -> Result<RecordBatch> {
+    take_record_batch(batch, &UInt64Array::from(rows))
+        .map_err(|e| Error::internal("rows cannot be picked from a page").caused_by(e))
 }
 
 /// Marks those of open rows that landed already, in an attempt that was cut off before it marked them: with what was given
@@ -682,29 +727,25 @@ async fn replay_lines(
     })?;
     job.request.mode = ReadMode::Full;
     job.request.write_appends = false;
-    let places: BTreeSet<(String, u64)> = open.values().map(place).collect();
-    let (mut batches, mut good, mut still_bad, mut last) = (Vec::new(), BTreeSet::new(), 0, None);
+    let places: BTreeSet<Place> = open.values().map(place).collect();
+    let (mut batches, mut good, mut still_bad, mut last) = (Vec::new(), Vec::new(), 0, None);
     {
         let mut pages = job.source.read(&job.request);
         while let Some(page) = pages.next().await {
             let page = job.mapped(page?)?;
-            let mut picked = Vec::new();
+            let mut rows = Vec::new();
             for row in 0..page.batch.num_rows() {
                 let place = page.trace(row).map(|(file, line)| (file.to_owned(), line));
                 if let Some(place) = place.filter(|place| places.contains(place)) {
-                    picked.push(u64::try_from(row).unwrap_or(u64::MAX));
-                    good.insert(place);
+                    rows.push(u64::try_from(row).unwrap_or(u64::MAX));
+                    good.push(place);
                 }
             }
             let inside =
                 |r: &&Rejected| places.contains(&(r.file.clone(), r.line.unwrap_or_default()));
             still_bad += page.rejected.iter().filter(inside).count() as u64;
-            if !picked.is_empty() {
-                let picked =
-                    take_record_batch(&page.batch, &UInt64Array::from(picked)).map_err(|e| {
-                        Error::internal("rows cannot be picked from a page").caused_by(e)
-                    })?;
-                batches.push(picked);
+            if !rows.is_empty() {
+                batches.push(picked(&page.batch, rows)?);
             }
             last = Some(page.position);
         }
@@ -713,15 +754,18 @@ async fn replay_lines(
         return Ok(Replayed { landed: marked, still_bad: open.len() as u64 });
     };
     let files: BTreeSet<String> = open.values().map(|row| row.file.clone()).collect();
-    let position = mended(&before, &last, &files)?;
-    let landed: Vec<QuarantineRow> =
-        open.into_values().filter(|row| good.contains(&place(row))).collect();
-    let ids: Vec<&[u8]> = landed.iter().map(|row| row.quarantine_id.as_bytes()).collect();
+    // With the first commit, so that files of which only a part has landed are not read as new ones.
+    let mut position = Some(mended(&before, &last, &files)?);
     let ending = Ending { status: "replayed", edited: None, by: None, why: None };
-    let said = Landed::said(&landed, ending)?;
-    task::sync::land_replayed(&job, batches, Some(position), &digest::short(&ids), said).await?;
-    end(workspace, &landed, ending).await?;
-    Ok(Replayed { landed: marked + landed.len() as u64, still_bad })
+    let mut landed = 0;
+    for Part { batches, rows } in parts(&batches, &good, open)? {
+        let ids: Vec<&[u8]> = rows.iter().map(|row| row.quarantine_id.as_bytes()).collect();
+        let (replay, said) = (digest::short(&ids), Landed::said(&rows, ending)?);
+        Box::pin(task::sync::land_replayed(&job, batches, position.take(), &replay, said)).await?;
+        end(workspace, &rows, ending).await?;
+        landed += rows.len() as u64;
+    }
+    Ok(Replayed { landed: marked + landed, still_bad })
 }
 
 /// How rows end.

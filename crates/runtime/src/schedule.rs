@@ -5,11 +5,12 @@ pub mod claims;
 mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use flywheel_base::calendar::Timing;
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest, suggest};
-use flywheel_connect::action::{Action, ActionContext, ActionEntry, Delivery, Outcome};
+use flywheel_connect::action::{Action, Delivery, Outcome};
+use flywheel_decision::act::built;
 use flywheel_project::Project;
 use flywheel_project::graph::Known;
 use flywheel_project::resource::schedule::{
@@ -805,9 +806,7 @@ pub(crate) fn action(workspace: &Workspace, name: &str) -> Result<Box<dyn Action
         Error::not_found(format!("no action \"{name}\""))
             .hint(suggest::hint(name, project.actions.keys().map(String::as_str)))
     })?;
-    let options = project.resolve_secrets(&declared.options)?;
-    let context = ActionContext { base_dir: workspace.dir().to_owned() };
-    ActionEntry::named(&declared.connector)?.build(Value::Object(options), &context)
+    built(project, workspace.dir(), declared)
 }
 
 async fn deliver(workspace: &Workspace, alert: &Alert) -> Result<Alert> {
@@ -841,12 +840,18 @@ async fn deliver(workspace: &Workspace, alert: &Alert) -> Result<Alert> {
             ..alert.clone()
         },
         Some(Outcome::Unreached { reason }) => later(workspace, alert, reason, None),
+        Some(Outcome::Waits { reason, after, .. }) => {
+            later(workspace, alert, reason, Some(micros_of(after)))
+        }
         Some(Outcome::Retry { reason, after }) => {
-            let after = after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX));
-            later(workspace, alert, reason, after)
+            later(workspace, alert, reason, after.map(micros_of))
         }
         None => return Err(Error::internal("an action did not answer for an alert")),
     })
+}
+
+fn micros_of(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The alert, to be tried again; or given up, if it was tried as often as its action says.

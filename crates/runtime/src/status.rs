@@ -72,8 +72,10 @@ pub struct TurnStatus {
 pub struct TableStatus {
     /// Its name.
     pub name: String,
-    /// Its rows, if known.
+    /// Its rows, if known; not while changes wait to be merged into its files.
     pub rows: Option<u64>,
+    /// How many changes wait to be merged into its files, if that may be told.
+    pub waiting_changes: Option<u64>,
     /// Its version.
     pub version: i64,
 }
@@ -102,7 +104,7 @@ pub struct LearnerStatus {
 pub struct FollowedStatus {
     /// Its name.
     pub sync: String,
-    /// `stopped`, `starting`, `following`, `failing`, `waiting`, `paused` or `failed`.
+    /// `stopped`, `starting`, `following`, `failing`, `partial`, `waiting`, `paused` or `failed`.
     pub state: String,
     /// Since when it is followed without an end.
     pub since: Option<String>,
@@ -110,12 +112,14 @@ pub struct FollowedStatus {
     pub reached: Option<String>,
     /// Why it waits or is paused.
     pub reason: Option<String>,
-    /// How often a system did not answer in a row.
+    /// How often it failed in a row.
     pub attempt: Option<u32>,
     /// When it is tried again.
     pub next_at: Option<String>,
     /// Why it is tried again, or why it failed for good.
     pub error: Option<String>,
+    /// What is set aside while the rest goes on, by the names of tasks.
+    pub aside: Vec<String>,
 }
 
 impl From<Followed> for FollowedStatus {
@@ -129,6 +133,7 @@ impl From<Followed> for FollowedStatus {
             attempt: failing.map(|failing| failing.attempt),
             next_at: text(failing.map(|failing| failing.next_at)),
             error: one.trouble().map(str::to_owned),
+            aside: one.aside().map(|(name, _)| name.clone()).collect(),
             reason: one.reason.clone(),
             sync: one.sync,
         }
@@ -268,7 +273,12 @@ async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
                 let name = table.to_string();
                 tables.insert(
                     name.clone(),
-                    TableStatus { name, rows: head.rows, version: head.version },
+                    TableStatus {
+                        name,
+                        rows: head.rows,
+                        waiting_changes: Some(head.waiting.rows),
+                        version: head.version,
+                    },
                 );
             }
         }

@@ -12,6 +12,7 @@ mod canaries;
 pub(crate) mod databases;
 mod drift;
 mod environments;
+pub(crate) mod erasures;
 mod errors;
 mod events;
 mod followed_syncs;
@@ -68,6 +69,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     errors::TABLE,
     audit::TABLE,
     databases::TABLE,
+    erasures::TABLE,
     events::TABLE,
 ];
 
@@ -80,12 +82,13 @@ pub fn all() -> impl Iterator<Item = &'static SystemTable> {
     SYSTEM_TABLES.iter().chain(ours).chain(TABLES)
 }
 
-/// Every system table that is there for a reader: without the audit log for who may not read it, and without how databases
-/// do for who may not operate.
+/// Every system table that is there for a reader: without the audit log and erasures for who may not read the former, and
+/// without how databases do for who may not operate.
 pub fn seen_by(reading: &Reading) -> impl Iterator<Item = &'static SystemTable> {
     let (audits, operates) = (reading.audits(), reading.operates());
     all().filter(move |table| {
-        (audits || table.name != audit::NAME) && (operates || table.name != databases::NAME)
+        (audits || ![audit::NAME, erasures::NAME].contains(&table.name))
+            && (operates || table.name != databases::NAME)
     })
 }
 
@@ -141,6 +144,8 @@ pub(crate) async fn add(
     add_rows(catalog, &audit::TABLE, &audit)?;
     // Whoever may not operate does not have it, in the same way.
     add_rows(catalog, &databases::TABLE, &databases::rows(workspace)?)?;
+    // Whoever may not audit does not have it either.
+    add_rows(catalog, &erasures::TABLE, &erasures::rows(workspace)?)?;
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;

@@ -4,12 +4,16 @@ use flywheel_base::{Error, Result, Timestamp};
 use flywheel_decision::act::Acted;
 use flywheel_decision::decide::Decided;
 use flywheel_decision::table::LiftRow;
-use flywheel_state::{Run, Task};
+use flywheel_state::{Run, Task, TaskOutcome};
 use flywheel_transform::BuildOptions;
+use flywheel_warehouse::{Location, TableName};
+use serde_json::json;
 
+use crate::follow::streams;
 use crate::recorder::{Observer, Recorder};
 use crate::task::decide::Decisions;
 use crate::task::learn::{Fits, When};
+use crate::task::sync::location_of;
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome};
 use crate::{Workspace, environment, openlineage, quality, run, upkeep};
 
@@ -51,6 +55,19 @@ pub struct TurnReport {
 /// The error of the task that failed, after the run has been recorded. The turn stays open, and the
 /// next call goes on with it.
 pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<TurnReport> {
+    turn_without(workspace, &[], observer).await
+}
+
+/// As [`turn`], without the syncs `without`, which a server reads whole for the first time just then: the turn works with what
+/// is there, and says so.
+///
+/// # Errors
+/// As [`turn`].
+pub async fn turn_without(
+    workspace: &Workspace,
+    without: &[String],
+    observer: &dyn Observer,
+) -> Result<TurnReport> {
     let open = workspace.store.open_turn()?;
     let now = workspace.now();
     let turn = match open {
@@ -64,7 +81,7 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
         None => workspace.store.begin_turn(now)?,
     };
     let recorder = Recorder::start(workspace, observer, "turn", Some(turn.turn), now)?;
-    let result = steps(workspace, &recorder, turn.turn).await;
+    let result = steps(workspace, &recorder, turn.turn, without).await;
     let tasks = recorder.tasks();
     match result {
         Ok(steps) => {
@@ -88,13 +105,19 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
     }
 }
 
-async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Result<TurnReport> {
+async fn steps(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    turn: i64,
+    left_out: &[String],
+) -> Result<TurnReport> {
+    leave_out(workspace, recorder, left_out);
     let (mut rows_landed, mut rows_rejected) = (0, 0);
     let mut held = Vec::new();
     let syncs = |reads_lake: bool| -> Vec<String> {
         let syncs = workspace.project.syncs.iter();
         syncs
-            .filter(|(_, sync)| sync.reads_lake() == reads_lake)
+            .filter(|(name, sync)| sync.reads_lake() == reads_lake && !left_out.contains(name))
             .map(|(name, _)| name.clone())
             .collect()
     };
@@ -160,7 +183,12 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     let measured = outcome::measure(workspace, recorder, turn).await?;
     outcome::compare(workspace, recorder, turn, &measured.sums).await?;
     outcome::attribute(workspace, recorder, turn, &measured.rows).await?;
-    upkeep::keep_up(workspace, recorder, workspace.lake.locations().await).await;
+    let tables = workspace.lake.locations().await.and_then(|mut tables| {
+        let busy = landing(workspace, left_out)?;
+        tables.retain(|table| !busy.contains(table));
+        Ok(tables)
+    });
+    upkeep::keep_up(workspace, recorder, tables).await;
     environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {
         turn,
@@ -177,6 +205,29 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
         run: empty_run(),
         tasks: Vec::new(),
     })
+}
+
+/// Says which syncs a turn leaves out, and why.
+fn leave_out(workspace: &Workspace, recorder: &Recorder<'_>, names: &[String]) {
+    for name in names {
+        let Some(sync) = workspace.project.syncs.get(name) else { continue };
+        let why = "the server reads it whole for the first time, which is not waited for";
+        recorder.notice(format!(
+            "sync \"{name}\" is left out of this turn: {why}; what it has not brought yet comes with the next one"
+        ));
+        for stream in streams(name, sync) {
+            let timer = recorder.started("sync", &stream);
+            let outcome = TaskOutcome { detail: json!({"why": why}), ..TaskOutcome::default() };
+            recorder.ended(timer, "skipped", outcome);
+        }
+    }
+}
+
+/// Where the rows of syncs land in the lake.
+fn landing(workspace: &Workspace, names: &[String]) -> Result<Vec<Location>> {
+    let syncs = names.iter().filter_map(|name| workspace.project.syncs.get(name));
+    let streams = syncs.filter(|sync| sync.lands()).flat_map(|sync| &sync.streams);
+    streams.map(|stream| location_of(&TableName::parse(&stream.table())?)).collect()
 }
 
 fn empty_run() -> Run {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 use flywheel_project::resource::quantity::Duration;
-use flywheel_warehouse::{Location, Maintain, TableName};
+use flywheel_warehouse::{Commit, Location, Maintain, TableName, WaitingChanges};
 use serde::Serialize;
 
 use crate::Workspace;
@@ -21,6 +21,12 @@ const FILE_BYTES: u64 = 16 << 20;
 const CLEARED_PER_KEPT: i64 = 3;
 /// And not more often than this.
 const CLEARED_MIN_US: i64 = 3_600_000_000;
+/// Changes that wait beside a table's files are merged once they have at least so many bytes,
+const CHANGES_BYTES_MIN: u64 = 32 << 20;
+/// and as many as the files divided by this: then every row is written anew at most so often as the table is changed whole,
+const CHANGES_SHARE: u64 = 8;
+/// or once they are so many, as every reader holds their keys in memory.
+const CHANGES_ROWS_MAX: u64 = 1_000_000;
 /// How healthy assets are is made of everything there is, so it is not noted more often than this.
 const HEALTH_EVERY_US: i64 = 3_600_000_000;
 
@@ -40,8 +46,8 @@ pub struct Cleared {
 }
 
 /// Removes what only versions older than `keep` need, of the tables `names`, or of all: by default what
-/// `keep_versions` says. A version that readers, builds, environments or a rollback name is kept whatever its age. With
-/// `dry_run` nothing is removed.
+/// `keep_versions` says. Changes that wait beside a table's files are merged into them before. A version that readers,
+/// builds, environments or a rollback name is kept whatever its age. With `dry_run` nothing is removed.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] for an unknown table; those of lake and metadata, and what was removed until
@@ -56,6 +62,9 @@ pub async fn vacuum(
     let named = named_versions(workspace)?;
     let mut all = Vec::new();
     for at in chosen(workspace, names).await? {
+        if !dry_run {
+            merge_changes(workspace, &at).await?;
+        }
         all.extend(clear(workspace, &at, keep, &named, dry_run).await?);
     }
     Ok(all)
@@ -150,6 +159,48 @@ pub(crate) async fn compact(workspace: &Workspace, at: &Location) -> Result<()> 
     follow(workspace, at.as_str(), before.version, after.version)
 }
 
+/// Whether changes that wait beside a table's files are to be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// None wait.
+    Nothing,
+    /// Some wait, and may wait on.
+    Waits,
+    /// They cost readers more than it costs to merge them.
+    Large,
+}
+
+/// Whether the changes beside a table's files are to be merged.
+pub(crate) async fn changes_due(workspace: &Workspace, at: &Location) -> Result<Due> {
+    let Some(head) = workspace.lake.head(at).await? else { return Ok(Due::Nothing) };
+    Ok(due(head.bytes, head.waiting))
+}
+
+/// Whether so many changes are to be merged into files of so many bytes.
+fn due(file_bytes: u64, waiting: WaitingChanges) -> Due {
+    if waiting.files == 0 {
+        return Due::Nothing;
+    }
+    let bytes_max = CHANGES_BYTES_MIN.max(file_bytes / CHANGES_SHARE);
+    match waiting.bytes >= bytes_max || waiting.rows >= CHANGES_ROWS_MAX {
+        true => Due::Large,
+        false => Due::Waits,
+    }
+}
+
+/// Merges the changes that wait beside a table's files into them; the version after it, if any waited. It has the rows of
+/// the version before, so whoever reads that one is moved.
+pub(crate) async fn merge_changes(workspace: &Workspace, at: &Location) -> Result<Option<i64>> {
+    let Some(merged) = workspace.lake.merge_changes(at).await? else { return Ok(None) };
+    changes_merged(workspace, at, &merged)?;
+    Ok(Some(merged.version))
+}
+
+/// Moves whoever reads the version before changes were merged, which has the same rows.
+pub(crate) fn changes_merged(workspace: &Workspace, at: &Location, merged: &Commit) -> Result<()> {
+    follow(workspace, at.as_str(), merged.version - 1, merged.version)
+}
+
 /// Moves readers and the next increment from `before` to `after`, which holds the same rows.
 fn follow(workspace: &Workspace, location: &str, before: i64, after: i64) -> Result<()> {
     let same = |at: &Option<String>, version: Option<i64>| {
@@ -220,7 +271,7 @@ async fn clear(
 }
 
 /// The oldest version of each table that readers, builds, environments, a rollback or a hold name.
-fn named_versions(workspace: &Workspace) -> Result<BTreeMap<String, i64>> {
+pub(crate) fn named_versions(workspace: &Workspace) -> Result<BTreeMap<String, i64>> {
     let mut oldest = workspace.store.referenced_versions()?;
     for hold in workspace.store.holds()? {
         let Some(version) = hold.version else { continue };
@@ -229,4 +280,20 @@ fn named_versions(workspace: &Workspace) -> Result<BTreeMap<String, i64>> {
         *known = version.min(*known);
     }
     Ok(oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_merged_once_they_are_a_part_of_the_table_or_many() {
+        let waiting = |rows, bytes| WaitingChanges { files: 1, rows, bytes };
+        assert_eq!(due(1 << 40, WaitingChanges::default()), Due::Nothing);
+        assert_eq!(due(0, waiting(1, 1)), Due::Waits);
+        assert_eq!(due(0, waiting(1, CHANGES_BYTES_MIN)), Due::Large);
+        assert_eq!(due(1 << 30, waiting(1, CHANGES_BYTES_MIN)), Due::Waits);
+        assert_eq!(due(1 << 30, waiting(1, 1 << 27)), Due::Large);
+        assert_eq!(due(1 << 40, waiting(CHANGES_ROWS_MAX, 1)), Due::Large);
+    }
 }

@@ -23,7 +23,7 @@ use crate::access::Reading;
 use crate::openlineage::foreign;
 use crate::quota::Quotas;
 use crate::task::share::{self, Share};
-use crate::{connectors, quality, quarantine, schedule, system};
+use crate::{connectors, metadata, quality, quarantine, schedule, system};
 
 /// Whether a project is opened to be read or to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +96,13 @@ impl Workspace {
         let project = Project::load_with(dir, &connectors::schemas(), choices)?;
         let ours = dir.join(".flywheel");
         let lock =
-            (access == Access::Write).then(|| ProjectLock::take(&ours.join("lock"))).transpose()?;
+            (access == Access::Write).then(|| metadata::lock(dir, &project.file)).transpose()?;
         let lock = lock.map(Arc::new);
-        let store = Store::open(&ours.join("meta.db"))?;
+        let store = metadata::open(dir, &project.file)?;
+        let store = match &lock {
+            Some(lock) => store.under(lock),
+            None => store,
+        };
         let options = LakeOptions {
             memory_bytes: project.file.memory.bytes,
             spill_dir: ours.join("spill"),
@@ -142,7 +146,7 @@ impl Workspace {
         Ok(Self {
             project: self.project.clone(),
             lake: self.lake.by(Arc::clone(&clock)),
-            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
+            store: self.store.another()?.in_environment(self.store.environment())?,
             clock,
             machine: Arc::clone(&self.machine),
             leaving: Arc::clone(&self.leaving),
@@ -186,8 +190,14 @@ impl Workspace {
             return Err(Error::invalid("flywheel.yaml names another lake than before")
                 .hint("Start flywheel again for it."));
         }
+        if project.file.metadata != self.project.file.metadata {
+            return Err(Error::invalid(
+                "flywheel.yaml names another place for the metadata than before",
+            )
+            .hint("Start flywheel again for it."));
+        }
         let workspace = Self {
-            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
+            store: self.store.another()?.in_environment(self.store.environment())?,
             project,
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),
@@ -227,7 +237,7 @@ impl Workspace {
             }
         })?;
         Ok(Self {
-            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
+            store: self.store.another()?.in_environment(self.store.environment())?,
             project,
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),
@@ -416,6 +426,18 @@ impl Workspace {
         self.session_beside(sql, reading, |_| Ok(())).await
     }
 
+    /// As [`Workspace::session_for`], for a query of ours about things that were granted: it finds our own tables, which are
+    /// closed to those who ask what they like.
+    ///
+    /// # Errors
+    /// As [`Workspace::session_for`].
+    pub async fn session_for_us(&self, sql: &str, reading: &Reading) -> Result<Session> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog, Some(sql)).await?;
+        reading.limit_for_us(self, &mut catalog)?;
+        self.lake.session(catalog)
+    }
+
     /// As [`Workspace::session_for`], with more names, which `add` gives and which no rule is about.
     pub(crate) async fn session_beside(
         &self,
@@ -438,6 +460,20 @@ impl Workspace {
     /// Those of [`flywheel_transform::expand_metrics`].
     pub fn expanded(&self, sql: &str) -> Result<String> {
         let expanded = flywheel_transform::expand_metrics(&self.project, sql)?;
+        Ok(expanded.unwrap_or_else(|| sql.to_owned()))
+    }
+
+    /// As [`Workspace::expanded`], with what `reading` sees of metrics.
+    ///
+    /// # Errors
+    /// As [`Workspace::expanded`]; a metric that is hidden is told of as one that is not there.
+    pub fn expanded_for(&self, sql: &str, reading: &Reading) -> Result<String> {
+        let Some(granted) = reading.granted(&self.project) else { return self.expanded(sql) };
+        // Most queries name none, and are spared what it takes to leave some out.
+        if !sql.to_lowercase().contains("metrics") {
+            return Ok(sql.to_owned());
+        }
+        let expanded = flywheel_transform::expand_metrics(&granted.measured(), sql)?;
         Ok(expanded.unwrap_or_else(|| sql.to_owned()))
     }
 
@@ -484,10 +520,20 @@ impl Workspace {
         let at = match at {
             At::Moment(moment) => flywheel_transform::At::Time(*moment),
             At::TableVersion(table, version) => {
+                let granted = reading.granted(&self.project);
+                if granted.is_some_and(|granted| !granted.shows_table(&table.to_string())) {
+                    return Err(Error::not_found(format!("unknown table \"{table}\"")));
+                }
                 flywheel_transform::At::Version { table: table.clone(), version: *version }
             }
             At::Version(version) => {
-                let tables = self.lake_session().await?.query(sql).await?.tables();
+                // What is not granted is told of as what is not there.
+                let closed = reading.granted(&self.project).is_some();
+                let session = match closed {
+                    true => self.session_for(sql, reading).await?,
+                    false => self.lake_session().await?,
+                };
+                let tables = session.query(sql).await?.tables();
                 let mut tables = tables.into_iter();
                 let (Some(table), None) = (tables.next(), tables.next()) else {
                     return Err(Error::invalid(format!(

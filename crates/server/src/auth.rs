@@ -164,6 +164,11 @@ impl Caller {
         }
     }
 
+    /// Whether grants close something to the caller, or to the one as whom they read.
+    pub(crate) fn is_closed_to(&self, project: &Project) -> bool {
+        !project.grants.is_empty() && self.reading(project).granted(project).is_some()
+    }
+
     /// How much of what runs and tasks said the caller is told.
     pub(crate) fn said(&self, project: &Project) -> Said {
         self.reading(project).said(project)

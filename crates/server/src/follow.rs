@@ -8,11 +8,12 @@
 //! Invariants: what is followed makes way for all work that touches the same tables ([`crate::work::Queue::follow`]), commits
 //! what has come before it does, and goes on behind it; the position of each stream is in the commits of its rows, so that
 //! nothing told here decides where it goes on from. What a system that does not answer ends is tried again, and so, after a
-//! longer time, is what a limit ends; any other error ends the following of its sync until its files are mended or somebody
-//! resumes it.
+//! longer time, is what a limit ends. Any other error sets one way of a sync aside, also over what it makes way for; what ends
+//! all of its ways ends the following of the sync until its files are mended or somebody resumes it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,9 +21,9 @@ use std::time::{Duration, Instant};
 use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_project::resource::sync::Sync;
 use flywheel_runtime::follow::followed::{
-    FileTimes, Followed, FollowedState, fingerprint, held, kept,
+    Failing, FileTimes, Followed, FollowedState, Held, fingerprint, held, kept,
 };
-use flywheel_runtime::follow::{Beat, EVERY, follow, is_waited_for, streams, wait_after};
+use flywheel_runtime::follow::{Beat, Options, Rest, follow, is_waited_for, streams, wait_after};
 use flywheel_runtime::schedule::claims;
 use flywheel_runtime::{Event, Observer, Workspace};
 use serde_json::json;
@@ -77,6 +78,8 @@ struct Keeper {
     failed: BTreeMap<String, String>,
     /// What is begun again later.
     later: BTreeMap<String, Later>,
+    /// What was set aside of those that made way, with what their files and people said then.
+    aside: BTreeMap<String, (String, BTreeMap<String, Rest>)>,
     /// What the files of each said when they were last read.
     prints: BTreeMap<String, Print>,
     /// As what others rest and why, and when that was told.
@@ -131,6 +134,10 @@ impl Keeper {
         for (name, one) in &self.followers {
             match wanted.get(name) {
                 Some((print, held)) if *print == one.fingerprint && held.rests.is_none() => {
+                    // Somebody lets it go on: what is set aside is tried at once, by beginning anew.
+                    if one.said != said_of(print, held) && one.told.has_aside() {
+                        one.way.cancel();
+                    }
                     one.told.change(|_| false);
                 }
                 _ => one.end.cancel(),
@@ -138,6 +145,7 @@ impl Keeper {
         }
         self.failed.retain(|name, _| wanted.contains_key(name));
         self.later.retain(|name, _| wanted.contains_key(name));
+        self.aside.retain(|name, _| wanted.contains_key(name));
         self.prints.retain(|name, _| wanted.contains_key(name));
         self.resting.retain(|name, _| wanted.contains_key(name));
         for state in workspace.store.follows()? {
@@ -151,12 +159,11 @@ impl Keeper {
             if self.followers.contains_key(name) {
                 continue;
             }
+            let said = said_of(&print, &held);
             if let Some((state, why)) = held.rests {
                 self.rest(app, name, state, why)?;
                 continue;
             }
-            let said_at = held.said_at.map_or(0, |at| at.micros());
-            let said = format!("{print} {said_at}");
             let waits = |later: &&Later| later.due > Instant::now() && later.said == said;
             if let Some(later) = self.later.get(name).filter(waits) {
                 // So that nobody takes it for one that no server follows.
@@ -212,14 +219,20 @@ impl Keeper {
         let end = app.stop.child_token();
         let way = end.child_token();
         let claims = claims::of_sync(&workspace.project, name);
-        if !app.queue.follow(name, claims.clone(), way.clone()) {
+        followed.begin(&streams(name, sync), app.machine_now());
+        let first = Arc::new(AtomicBool::new(followed.reads_first()));
+        if !app.queue.follow(name, claims.clone(), way.clone(), Arc::clone(&first)) {
             let what = app.queue.in_the_way(&claims);
             let what = what.unwrap_or_else(|| "something else".to_owned());
             let why = format!("{what} works on the same tables");
             return self.rest(app, name, FollowedState::Waiting, why);
         }
-        followed.begin(&streams(name, sync), app.machine_now());
-        let told = Arc::new(Told::new(app, followed));
+        let rests = self.aside.remove(name).filter(|(before, _)| *before == said);
+        let options = Options {
+            rests: rests.map(|(_, rests)| rests).unwrap_or_default(),
+            ..Options::default()
+        };
+        let told = Arc::new(Told::new(app, followed, first));
         told.change(|_| true);
         tracing::info!(sync = %name, "a sync is followed");
         let (ours, theirs) = (Arc::clone(&told), Arc::clone(workspace));
@@ -229,7 +242,7 @@ impl Keeper {
             .stack_size(WORK_STACK_BYTES)
             .spawn(move || {
                 heavy::stand_behind();
-                let work = || handle.block_on(one(&theirs, &ours, &ends, &makes_way));
+                let work = || handle.block_on(one(&theirs, &ours, &options, &ends, &makes_way));
                 let ended = catch_unwind(AssertUnwindSafe(work));
                 let ended = ended.unwrap_or_else(|_| Err(ours.panicked()));
                 ours.leave();
@@ -299,6 +312,7 @@ impl Keeper {
                 // Why it was stopped is told when it is looked at next.
                 Ok(()) if way.is_cancelled() => {
                     self.later.remove(&name);
+                    self.aside.insert(name, (said, told.rests()));
                 }
                 Ok(()) => {
                     self.put_off(&name, said, None);
@@ -345,17 +359,23 @@ impl Keeper {
     }
 }
 
+/// What the files of a sync and people say of it.
+fn said_of(print: &str, held: &Held) -> String {
+    format!("{print} {}", held.said_at.map_or(0, |at| at.micros()))
+}
+
 /// Follows one sync until it shall end or make way.
 async fn one(
     workspace: &Workspace,
     told: &Told,
+    options: &Options,
     end: &CancellationToken,
     way: &CancellationToken,
 ) -> Result<()> {
     let names = [told.name.clone()];
     let beats = |stream: &str, beat: &Beat| told.hear(stream, beat);
     let stop = told.stop.subscribe();
-    let mut following = Box::pin(follow(workspace, &names, EVERY, stop, told, &beats));
+    let mut following = Box::pin(follow(workspace, &names, options, stop, told, &beats));
     let synced = tokio::select! {
         synced = &mut following => synced?,
         () = way.cancelled() => {
@@ -365,10 +385,11 @@ async fn one(
                 end.cancelled().await;
                 tokio::time::sleep(GRACE).await;
             };
-            tokio::select! {
-                synced = &mut following => synced?,
-                () = too_long => return told.cut_off(workspace),
-            }
+            return tokio::select! {
+                // What is set aside stays so, and is told of in the run.
+                synced = &mut following => synced.map(drop),
+                () = too_long => told.cut_off(workspace),
+            };
         }
     };
     synced.errors.into_iter().next().map_or(Ok(()), Err)
@@ -380,6 +401,8 @@ struct Told {
     name: String,
     /// Has it end in good order.
     stop: watch::Sender<bool>,
+    /// Whether it is read whole for the first time, which no turn waits for.
+    first: Arc<AtomicBool>,
     state: Mutex<State>,
 }
 
@@ -392,17 +415,18 @@ struct State {
 }
 
 impl Told {
-    fn new(app: &Arc<App>, followed: Followed) -> Self {
+    fn new(app: &Arc<App>, followed: Followed, first: Arc<AtomicBool>) -> Self {
         let name = followed.sync.clone();
         let state = State { followed, kept: None, counted: (Instant::now(), 0) };
         let stop = watch::Sender::new(false);
-        Self { app: Arc::clone(app), name, stop, state: Mutex::new(state) }
+        Self { app: Arc::clone(app), name, stop, first, state: Mutex::new(state) }
     }
 
     /// Changes what is told, and keeps it if `change` says so or it was not kept for long.
     fn change(&self, change: impl FnOnce(&mut Followed) -> bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let at_once = change(&mut state.followed);
+        self.first.store(state.followed.reads_first(), Ordering::Relaxed);
         if !at_once && state.kept.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
             return;
         }
@@ -435,9 +459,9 @@ impl Told {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(stream = %stream, attempt, wait_ms, error = %error, "a followed stream is tried again");
             }
-            // What ends one stream for good ends them all, so that it is seen; what they had is committed.
-            Beat::Ended { .. } => {
-                self.stop.send_replace(true);
+            Beat::Aside { attempt, wait, error } => {
+                let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                tracing::error!(stream = %stream, attempt, wait_ms, error = %error, "a followed stream is set aside");
             }
         }
         let now = self.app.machine_now();
@@ -455,6 +479,25 @@ impl Told {
             }
             true
         });
+    }
+
+    /// Whether something is set aside now.
+    fn has_aside(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.followed.aside().next().is_some()
+    }
+
+    /// What is set aside now, and when it is tried again.
+    fn rests(&self) -> BTreeMap<String, Rest> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.app.machine_now();
+        let rest = |(name, one): (&String, &Failing)| {
+            let left_us = one.next_at.micros().saturating_sub(now.micros());
+            let left = Duration::from_micros(u64::try_from(left_us).unwrap_or_default());
+            let due = Instant::now() + left;
+            (name.clone(), Rest { attempt: one.attempt, due, error: one.error.clone() })
+        };
+        state.followed.aside().map(rest).collect()
     }
 
     fn run_id(&self) -> Option<String> {

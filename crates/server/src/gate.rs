@@ -30,6 +30,7 @@ use crate::page_key;
 use crate::problem::Problem;
 use crate::quota;
 use crate::rate::Left;
+use crate::reach;
 use crate::wire::Peer;
 
 /// What somebody may be allowed to do.
@@ -413,11 +414,16 @@ async fn gate(
         },
         _ => None,
     };
+    let mut closed = false;
     if let Some(caller) = &caller {
         let caller = match reader {
             Some(reader) => caller.clone().viewing(reader),
             None => caller.clone(),
         };
+        if let Err(problem) = reach::check(&app, &info, &mut request, &caller).await {
+            return problem.into_response();
+        }
+        closed = caller.is_closed_to(&app.workspace().project);
         request.extensions_mut().insert(caller);
     }
     if caller.is_some() && viewed.is_some() {
@@ -430,11 +436,13 @@ async fn gate(
     // Who looks through the eyes of somebody else leaves a trace, also where reading leaves none.
     let audited = info.audited || viewed.is_some();
     let Some(caller) = caller.filter(|_| audited) else {
-        return told(&app, &uri, rate, next.run(request).await).await;
+        let response = answered(&info, closed, request, next).await;
+        return told(&app, &uri, rate, response).await;
     };
     let what = format!("{} {}", info.method, info.path);
     let mut trail = Trail { app: Arc::clone(&app), entry: Some((caller.who(), what, path)) };
-    let response = told(&app, &uri, rate, next.run(request).await).await;
+    let response = answered(&info, closed, request, next).await;
+    let response = told(&app, &uri, rate, response).await;
     let Some((who, what, path)) = trail.entry.take() else { return response };
     let noted = response.extensions().get::<Noted>().map_or(Value::Null, |noted| noted.0.clone());
     let mut detail = json!({"status": response.status().as_u16(), "more": noted});
@@ -446,6 +454,15 @@ async fn gate(
         // What cannot be noted must not go unnoticed.
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// What the handler answers, without hints of names that the caller does not see if something is closed to them.
+async fn answered(info: &RouteInfo, closed: bool, request: Request, next: Next) -> Response<Body> {
+    let mut response = next.run(request).await;
+    if closed {
+        reach::hush(info, &mut response);
+    }
+    response
 }
 
 /// The answer with what is left of the minute and where its list goes on, once the audit log has the quotas that were

@@ -7,6 +7,7 @@ mod approvals;
 mod assets;
 pub(crate) mod dashboards;
 mod databases;
+mod erasures;
 mod events;
 pub(crate) mod extensions;
 pub(crate) mod files;
@@ -83,6 +84,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     secrets::routes(routes);
     access::routes(routes);
     databases::routes(routes);
+    erasures::routes(routes);
     operations::routes(routes);
 }
 
@@ -125,10 +127,14 @@ pub(crate) const FEATURES: &[&str] = &[
     "access",
     "tokens",
     "rules",
+    "grants",
     "quotas",
     "secrets",
     "audit",
 ];
+
+/// Of these, what is about the whole project, so that it is no use to whom something is closed.
+pub(crate) const OF_THE_WHOLE: &[&str] = &["savings", "plan", "databases", "files", "alerts"];
 
 /// A JSON answer.
 pub(crate) fn json_of(value: &impl Serialize) -> Result<Response, Problem> {
@@ -159,7 +165,7 @@ pub(crate) fn with_next(mut response: Response, next: Option<String>) -> Respons
     response
 }
 
-/// A piece of what a table has, in an order that names each row.
+/// A piece of what one of our tables has, in an order that names each row. What of it is granted is said by the condition.
 pub(crate) struct Ordered<'a> {
     /// The table.
     pub(crate) table: &'a str,
@@ -187,7 +193,7 @@ impl Ordered<'_> {
         if let Some(cursor) = cursor {
             let named = format!("{key} = {}", rows::literal(cursor));
             let there = format!("select 1 from {table} where {named} limit 1");
-            let session = workspace.session_for(&there, reading).await?;
+            let session = workspace.session_for_us(&there, reading).await?;
             if rows::query(&session, &there, 1).await?.row_count == 0 {
                 return Err(flywheel_state::no_place(cursor));
             }
@@ -209,7 +215,7 @@ impl Ordered<'_> {
             order.join(", "),
             count.saturating_add(1)
         ));
-        let session = workspace.session_for(&sql, reading).await?;
+        let session = workspace.session_for_us(&sql, reading).await?;
         let found = rows::query(&session, &sql, count as usize).await?;
         let at = found.columns.iter().position(|column| column.name == *key);
         let last = found.rows.last().filter(|_| found.truncated);

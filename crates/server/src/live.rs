@@ -79,6 +79,13 @@ pub(crate) fn answer(app: &Arc<App>, caller: Caller, headers: HeaderMap) -> Resp
         }
         let text = match received {
             Err(_) => ": still here\n\n".to_owned(),
+            // What happens is told by names of all kinds; that something changed is told by none.
+            Ok(Ok(live))
+                if live.event != "changed"
+                    && listener.caller.is_closed_to(&listener.app.workspace().project) =>
+            {
+                ": something else\n\n".to_owned()
+            }
             Ok(Ok(live)) => {
                 let said = listener.caller.said(&listener.app.workspace().project);
                 format!("event: {}\ndata: {}\n\n", live.event, live.told(said))

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use flywheel_runtime::quarantine::mend::Edit;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::schedule::{self as runtime_schedule, Job, claims};
 use flywheel_runtime::task::build::blocked;
-use flywheel_runtime::turn::{TurnReport, turn};
+use flywheel_runtime::turn::{TurnReport, turn_without};
 use flywheel_runtime::{Event, Observer, Workspace, compare, link, merge, quarantine, run};
 use flywheel_state::{Cause, Claims, End, ScheduledRun};
 use serde::Serialize;
@@ -148,6 +149,18 @@ impl Task {
         }
     }
 
+    /// Whether it is a turn, also one of a schedule.
+    fn is_turn(&self, project: &Project) -> bool {
+        match self {
+            Self::Turn => true,
+            Self::Scheduled(run) => project
+                .schedules
+                .get(&run.schedule)
+                .is_some_and(|schedule| schedule.run == Some(Runs::Turn)),
+            _ => false,
+        }
+    }
+
     /// What it touches.
     fn claims(&self, project: &Project) -> Claims {
         let one = std::slice::from_ref::<String>;
@@ -239,6 +252,11 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Whether somebody of that name asked for it.
+    pub(crate) fn is_of(&self, who: &str) -> bool {
+        self.asked_by == who
+    }
+
     /// The same, with as much of what it said as `said` tells.
     pub(crate) fn told(mut self, said: Said) -> Self {
         self.hint = self.hint.filter(|_| said == Said::Whole);
@@ -255,6 +273,17 @@ struct Waiting {
     work: String,
     task: Task,
     claims: Claims,
+    /// Whether it is a turn: it goes on without syncs that are read whole for the first time while they are followed.
+    turn: bool,
+}
+
+/// What a worker is given to do.
+struct Given {
+    work: String,
+    task: Task,
+    stop: CancellationToken,
+    /// The syncs that it leaves out, as they are read whole for the first time while they are followed.
+    without: Vec<String>,
 }
 
 /// Something that is under way.
@@ -268,6 +297,8 @@ struct Following {
     stop: CancellationToken,
     claims: Claims,
     since: Instant,
+    /// Whether it is read whole for the first time.
+    first: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -311,7 +342,9 @@ impl Queue {
 
     /// Puts something into the queue.
     pub(crate) fn ask(&self, app: &App, task: Task, who: String) -> Result<Work> {
-        let claims = task.claims(&app.workspace().project);
+        let workspace = app.workspace();
+        let claims = task.claims(&workspace.project);
+        let turn = task.is_turn(&workspace.project);
         let mut state = self.state();
         if state.waiting.len() >= WAITING_MAX {
             return Err(Error::unavailable(format!(
@@ -338,7 +371,7 @@ impl Queue {
         if let Some(run) = task.scheduled() {
             state.scheduled.insert(key, run.clone());
         }
-        state.waiting.push_back(Waiting { work: work.work.clone(), task, claims });
+        state.waiting.push_back(Waiting { work: work.work.clone(), task, claims, turn });
         state.all.insert(key, work.clone());
         while state.all.len() > KEPT_MAX {
             // What waits or is under way can still be asked about and cancelled.
@@ -473,18 +506,18 @@ impl Queue {
     }
 
     /// The next thing to do; none if it is time to stop.
-    fn next(&self, stop: &CancellationToken) -> Option<(String, Task, CancellationToken)> {
+    fn next(&self, stop: &CancellationToken) -> Option<Given> {
         let mut state = self.state();
         loop {
             if stop.is_cancelled() {
                 return None;
             }
-            if let Some(Waiting { work, task, claims }) = state.first_free() {
+            if let Some((Waiting { work, task, claims, .. }, without)) = state.first_free() {
                 let cancel = stop.child_token();
                 if let Some(key) = number(&work) {
                     state.running.insert(key, Running { stop: cancel.clone(), claims });
                 }
-                return Some((work, task, cancel));
+                return Some(Given { work, task, stop: cancel, without });
             }
             state =
                 self.arrived.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
@@ -492,15 +525,22 @@ impl Queue {
     }
 
     /// Has a sync followed from now on, unless something waits or is under way that touches the same. When such a thing is
-    /// asked for, `stop` is cancelled, and that waits until [`Queue::unfollow`].
-    pub(crate) fn follow(&self, name: &str, claims: Claims, stop: CancellationToken) -> bool {
+    /// asked for, `stop` is cancelled, and that waits until [`Queue::unfollow`]; but for a turn, which goes on without the sync
+    /// while `first` says that it is read whole for the first time.
+    pub(crate) fn follow(
+        &self,
+        name: &str,
+        claims: Claims,
+        stop: CancellationToken,
+        first: Arc<AtomicBool>,
+    ) -> bool {
         let mut state = self.state();
         let waiting = state.waiting.iter().map(|one| &one.claims);
         let met = waiting
             .chain(state.running.values().map(|one| &one.claims))
             .any(|one| one.meets(&claims));
         if !met {
-            let following = Following { stop, claims, since: Instant::now() };
+            let following = Following { stop, claims, since: Instant::now(), first };
             state.following.insert(name.to_owned(), following);
         }
         !met
@@ -538,20 +578,29 @@ impl Queue {
 
 impl State {
     /// Takes the first thing that touches nothing that is touched by what is under way or waits before it. What is followed
-    /// and touches the same is told to make way, and is waited for.
-    fn first_free(&mut self) -> Option<Waiting> {
+    /// and touches the same is told to make way, and is waited for; a turn leaves out what is read whole for the first time, the
+    /// names of which are returned beside it.
+    fn first_free(&mut self) -> Option<(Waiting, Vec<String>)> {
         let mut held = Claims::default();
         for running in self.running.values() {
             held.join(&running.claims);
         }
         let following = &self.following;
+        let mut without = Vec::new();
         let free = self.waiting.iter().position(|waiting| {
             let mut free = !held.meets(&waiting.claims);
             held.join(&waiting.claims);
+            without.clear();
             if free {
                 let scheduled = waiting.task.scheduled();
                 let asked = scheduled.is_none_or(|run| run.cause == Cause::Manual);
-                for one in following.values().filter(|one| one.claims.meets(&waiting.claims)) {
+                for (name, one) in
+                    following.iter().filter(|(_, one)| one.claims.meets(&waiting.claims))
+                {
+                    if waiting.turn && one.first.load(Ordering::Relaxed) {
+                        without.push(name.clone());
+                        continue;
+                    }
                     // Data-driven work follows each commit: it must not keep a sync from being followed.
                     if asked || one.since.elapsed() >= FOLLOWED_MIN {
                         one.stop.cancel();
@@ -561,13 +610,13 @@ impl State {
             }
             free
         });
-        free.and_then(|place| self.waiting.remove(place))
+        free.and_then(|place| self.waiting.remove(place)).map(|waiting| (waiting, without))
     }
 }
 
 /// Does what is asked for until it is time to stop; for a thread of its own, because what it does may block.
 pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn Rhythm>>) {
-    while let Some((work, task, cancel)) = app.queue.next(&app.stop) {
+    while let Some(Given { work, task, stop, without }) = app.queue.next(&app.stop) {
         app.queue.change(app, &work, |one| {
             one.status = "running";
             one.started_at = Some(app.machine_now().to_string());
@@ -578,8 +627,8 @@ pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn R
             handle.block_on(async {
                 tokio::select! {
                     biased;
-                    () = cancel.cancelled() => Outcome::Cancelled,
-                    done = perform(app, task, &watcher, rhythm.as_deref_mut()) => Outcome::Done(done),
+                    () = stop.cancelled() => Outcome::Cancelled,
+                    done = perform(app, task, &without, &watcher, rhythm.as_deref_mut()) => Outcome::Done(done),
                 }
             })
         }));
@@ -668,13 +717,14 @@ fn end_of(outcome: &Result<Option<String>, Option<Error>>) -> End {
 async fn perform(
     app: &Arc<App>,
     task: Task,
+    without: &[String],
     watcher: &Watcher,
     rhythm: Option<&mut (dyn Rhythm + '_)>,
 ) -> Result<Option<String>> {
     // Files may have been edited since.
     let workspace = reload(app).await?;
     match task {
-        Task::Turn => turns(app, &workspace, watcher, rhythm, None).await,
+        Task::Turn => turns(app, &workspace, without, (watcher, rhythm), None).await,
         Task::Sync { name, restart } => {
             run::sync(&workspace, &[name], restart, watcher).await.map(|_| None)
         }
@@ -691,7 +741,8 @@ async fn perform(
         Task::Scheduled(scheduled) => {
             let Some(job) = runtime_schedule::job(&workspace, &scheduled)? else { return Ok(None) };
             if job == Job::Turn {
-                return turns(app, &workspace, watcher, rhythm, Some(&scheduled)).await;
+                let by = (watcher, rhythm);
+                return turns(app, &workspace, without, by, Some(&scheduled)).await;
             }
             // What was asked for of the past works for its moment, beside what works for the present.
             if scheduled.cause == Cause::Backfill {
@@ -769,29 +820,29 @@ pub(crate) fn in_environment(workspace: &Workspace, environment: &str) -> Result
 async fn turns(
     app: &App,
     workspace: &Workspace,
-    watcher: &Watcher,
-    rhythm: Option<&mut (dyn Rhythm + '_)>,
+    without: &[String],
+    (watcher, rhythm): (&Watcher, Option<&mut (dyn Rhythm + '_)>),
     scheduled: Option<&ScheduledRun>,
 ) -> Result<Option<String>> {
     if let Some(rhythm) = rhythm {
         if let Some(open) = workspace.store.open_turn()? {
             app.clock.hold(open.logical_at);
-            turn(workspace, watcher).await?;
+            turn_without(workspace, without, watcher).await?;
         }
         app.clock.hold(rhythm.before()?);
-        let report = turn(workspace, watcher).await?;
+        let report = turn_without(workspace, without, watcher).await?;
         rhythm.after(&report)?;
         return Ok(report.blocked);
     }
     if let Some(open) = workspace.store.open_turn()? {
-        turn(&workspace.at(open.logical_at)?, watcher).await?;
+        turn_without(&workspace.at(open.logical_at)?, without, watcher).await?;
     }
     let moment = match scheduled {
         None => Some(app.clock.now()),
         Some(scheduled) => runtime_schedule::turn_moment(workspace, scheduled)?,
     };
     let Some(moment) = moment else { return Ok(None) };
-    Ok(turn(&workspace.at(moment)?, watcher).await?.blocked)
+    Ok(turn_without(&workspace.at(moment)?, without, watcher).await?.blocked)
 }
 
 /// The workspace with the files as they are now.

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn baskets_follow_the_taste_and_hold_each_product_once() {
-        let products = crate::catalog::make(1, 184, 60, 30);
+        let products = crate::catalog::make(1, 184, (60, 30), &crate::Trade::default());
         let customer = someone();
         let mut rng = Rng::new(2);
         let mut match_sum = 0.0;
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_shown_product_is_bought_more_often() {
-        let products = crate::catalog::make(1, 184, 60, 30);
+        let products = crate::catalog::make(1, 184, (60, 30), &crate::Trade::default());
         let mut customer = someone();
         let best = (0..products.len()).filter(|p| products[*p].introduced == 0).max_by(|a, b| {
             matched(&customer, &products[*a]).total_cmp(&matched(&customer, &products[*b]))

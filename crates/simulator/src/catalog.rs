@@ -2,6 +2,7 @@
 
 use flywheel_base::Rng;
 
+use crate::trade::Trade;
 use crate::vocabulary::{STYLES, TOPIC_COUNT, TOPICS};
 
 /// How much of a product belongs to its main topic; the rest belongs to a second one.
@@ -9,6 +10,9 @@ const MAIN_TOPIC_SHARE: f64 = 0.85;
 
 /// The share of products that come out during the simulation, so that nobody has bought them yet.
 const LATE_SHARE: f64 = 0.05;
+
+/// The most that a product may cost, in cents.
+const PRICE_CENTS_MAX: f64 = 1e7;
 
 /// A weight over the topics that sums to 1.
 pub(crate) type Topics = [f64; TOPIC_COUNT];
@@ -32,11 +36,22 @@ pub(crate) struct Product {
 }
 
 /// Makes the catalogue of a world that lives `days` days, of which `history_days` are the past.
-pub(crate) fn make(seed: u64, count: usize, history_days: i64, days: i64) -> Vec<Product> {
-    (0..count).map(|index| product(seed, index, count, (history_days, days))).collect()
+pub(crate) fn make(
+    seed: u64,
+    count: usize,
+    (history_days, days): (i64, i64),
+    trade: &Trade,
+) -> Vec<Product> {
+    (0..count).map(|index| product(seed, index, count, (history_days, days), trade)).collect()
 }
 
-fn product(seed: u64, index: usize, count: usize, (history_days, days): (i64, i64)) -> Product {
+fn product(
+    seed: u64,
+    index: usize,
+    count: usize,
+    (history_days, days): (i64, i64),
+    trade: &Trade,
+) -> Product {
     let mut rng = Rng::stream(seed, &format!("product/{index}"));
     let (main, place) = (index % TOPIC_COUNT, index / TOPIC_COUNT);
     let second = (main + 1 + rng.below(TOPIC_COUNT - 1)) % TOPIC_COUNT;
@@ -45,7 +60,11 @@ fn product(seed: u64, index: usize, count: usize, (history_days, days): (i64, i6
     let style =
         (place / topic.nouns.len() + 5 * (place % topic.nouns.len()) + 3 * main) % STYLES.len();
     let (style_name, style_zh) = STYLES[style];
-    let price_cents = (price as f64 * (0.85 + 0.3 * rng.uniform()) / 5.0).round() as i64 * 5;
+    let price = match trade.prices {
+        None => price as f64 * (0.85 + 0.3 * rng.uniform()),
+        Some(prices) => prices.draw(&mut rng).min(PRICE_CENTS_MAX),
+    };
+    let price_cents = ((price / 5.0).round() as i64 * 5).max(10);
     let late = index >= count - (count as f64 * LATE_SHARE) as usize;
     let mut topics = [0.0; TOPIC_COUNT];
     topics[main] = MAIN_TOPIC_SHARE;
@@ -61,7 +80,7 @@ fn product(seed: u64, index: usize, count: usize, (history_days, days): (i64, i6
         pack_size: [6, 12, 12, 24][rng.below(4)],
         lead_time_days: 2 + rng.below(5) as i64,
         introduced: if late { history_days + rng.below(days.max(1) as usize) as i64 } else { 0 },
-        popularity: (0.55 * rng.normal()).exp(),
+        popularity: (trade.popularity_spread * rng.normal()).exp(),
         topics,
     }
 }
@@ -109,7 +128,7 @@ mod tests {
 
     #[test]
     fn codes_and_names_are_unique_and_texts_speak_of_their_topic() {
-        let products = make(3, crate::vocabulary::products_max(), 60, 30);
+        let products = make(3, crate::vocabulary::products_max(), (60, 30), &Trade::default());
         let codes: BTreeSet<_> = products.iter().map(|p| &p.code).collect();
         let names: BTreeSet<_> = products.iter().map(|p| &p.name).collect();
         assert_eq!((codes.len(), names.len()), (products.len(), products.len()));
@@ -123,7 +142,7 @@ mod tests {
 
     #[test]
     fn some_products_come_out_after_the_history() {
-        let products = make(3, 184, 60, 30);
+        let products = make(3, 184, (60, 30), &Trade::default());
         let late = products.iter().filter(|p| p.introduced >= 60).count();
         assert_eq!(late, 9);
     }

@@ -7,13 +7,8 @@ use flywheel_base::Rng;
 use crate::catalog::Topics;
 use crate::person::Person;
 use crate::response::{SHAPE, WOKEN_RATE, patience, rested};
+use crate::trade::Trade;
 use crate::vocabulary::TOPIC_COUNT;
-
-/// The median number of orders per day of an active customer.
-const RATE_MEDIAN: f64 = 0.021;
-
-/// How much customers differ in that, as the standard deviation of its logarithm.
-const RATE_SPREAD: f64 = 0.38;
 
 /// The chance per day that an active customer lapses.
 const LAPSE_RATE: f64 = 0.004;
@@ -87,16 +82,16 @@ pub(crate) struct Customer {
 }
 
 impl Customer {
-    /// Makes customer number `index`, who joins on day `joined`.
-    pub(crate) fn make(seed: u64, index: usize, joined: i64) -> Self {
+    /// Makes customer number `index` of a shop that trades so, who joins on day `joined`.
+    pub(crate) fn make(seed: u64, index: usize, joined: i64, trade: &Trade) -> Self {
         let mut rng = Rng::stream(seed, &format!("customer/{index}"));
         let lapsed = joined < 0 && rng.chance(LAPSED_AT_FIRST);
         Self {
             person: Person::make(seed, index),
             joined,
             taste: taste(&mut rng),
-            rate: RATE_MEDIAN * (RATE_SPREAD * rng.normal()).exp(),
-            basket: 6.2 * (0.35 * rng.normal()).exp(),
+            rate: trade.rate.draw(&mut rng),
+            basket: trade.basket.draw(&mut rng),
             stage: if lapsed {
                 Stage::Lapsed { since: -(rng.below(LOST_AFTER_DAYS as usize) as i64) }
             } else {
@@ -161,6 +156,14 @@ impl Customer {
     }
 }
 
+/// Which share of the usual purchase rate is left on average over the first `days` of a customer who is active at first.
+pub(crate) fn activity(days: f64) -> f64 {
+    let speed = LAPSE_RATE + RETURN_RATE;
+    let (at_last, passed) = (RETURN_RATE / speed, speed * days.max(1.0));
+    let active = at_last + (1.0 - at_last) * (1.0 - (-passed).exp()) / passed;
+    active + (1.0 - active) * LAPSED_FACTOR
+}
+
 /// A taste with one or two strong topics.
 fn taste(rng: &mut Rng) -> Topics {
     let mut weights = [0.0; TOPIC_COUNT];
@@ -181,7 +184,7 @@ pub(crate) mod tests {
 
     /// A customer of average rhythm.
     pub(crate) fn someone() -> Customer {
-        let mut customer = Customer::make(1, 0, 0);
+        let mut customer = Customer::make(1, 0, 0, &Trade::default());
         customer.rate = 0.022;
         customer.stage = Stage::Active;
         customer
@@ -189,7 +192,8 @@ pub(crate) mod tests {
 
     #[test]
     fn customers_drift_away_and_the_lapsed_become_lost() {
-        let mut customers: Vec<Customer> = (0..2_000).map(|i| Customer::make(9, i, 0)).collect();
+        let mut customers: Vec<Customer> =
+            (0..2_000).map(|i| Customer::make(9, i, 0, &Trade::default())).collect();
         let mut rng = Rng::new(4);
         for day in 1..=150 {
             for customer in &mut customers {
@@ -204,7 +208,7 @@ pub(crate) mod tests {
     #[test]
     fn tastes_sum_to_one_and_have_a_favourite() {
         for index in 0..200 {
-            let taste = Customer::make(5, index, 0).taste;
+            let taste = Customer::make(5, index, 0, &Trade::default()).taste;
             assert!((taste.iter().sum::<f64>() - 1.0).abs() < 1e-9);
             assert!(taste.iter().copied().fold(0.0, f64::max) > 0.4);
         }

@@ -10,6 +10,8 @@
 //!
 //! Its customers also come to a website ([`World::web_visits`]); what they do there changes nothing of the world.
 //!
+//! How it trades ([`Trade`]) may be fitted to the orders of a real shop ([`Fitting`]); its customers are simulated all the same.
+//!
 //! [`offers`] is a smaller world beside it, for benches of the closed loop.
 //!
 //! ```text
@@ -26,11 +28,13 @@ mod customer;
 mod delivery;
 mod dirt;
 mod export;
+mod fit;
 mod person;
 mod response;
 mod sale;
 mod settings;
 mod shelf;
+mod trade;
 mod truth;
 mod vocabulary;
 mod website;
@@ -38,7 +42,9 @@ mod world;
 
 pub use delivery::Delivery;
 pub use export::{DataFile, DayFiles};
+pub use fit::{Fitted, Fitting};
 pub use settings::Settings;
+pub use trade::{Spread, Trade};
 pub use truth::{DayTruth, PolicyTruth, StockTruth, Truth};
 pub use website::WebVisit;
 pub use world::World;

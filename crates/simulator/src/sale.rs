@@ -2,8 +2,7 @@
 
 use flywheel_base::Rng;
 
-/// The chance per day that an invoice of the last days is cancelled in part.
-const CANCEL_RATE: f64 = 0.008;
+use crate::trade::{HOURS_OPEN, Trade};
 
 /// For how many days an invoice can be cancelled.
 pub(crate) const CANCEL_DAYS: i64 = 4;
@@ -40,12 +39,12 @@ impl Invoice {
     }
 
     /// The invoice that takes one line of this one back.
-    fn cancellation(&self, number: u32, day: i64, rng: &mut Rng) -> Option<Self> {
+    fn cancellation(&self, number: u32, day: i64, trade: &Trade, rng: &mut Rng) -> Option<Self> {
         let line = *self.lines.get(rng.below(self.lines.len()))?;
         Some(Self {
             number: format!("C{number}"),
             day,
-            minute: minute(rng),
+            minute: minute(trade, rng),
             lines: vec![Line { pieces: -line.pieces, ..line }],
             ..self.clone()
         })
@@ -56,13 +55,14 @@ impl Invoice {
 pub(crate) fn cancellations(
     recent: &[Invoice],
     day: i64,
+    trade: &Trade,
     next_number: &mut u32,
     rng: &mut Rng,
 ) -> Vec<Invoice> {
     let mut made = Vec::new();
     for invoice in recent {
-        if rng.chance(CANCEL_RATE)
-            && let Some(cancellation) = invoice.cancellation(*next_number, day, rng)
+        if rng.chance(trade.cancel_rate)
+            && let Some(cancellation) = invoice.cancellation(*next_number, day, trade, rng)
         {
             *next_number += 1;
             made.push(cancellation);
@@ -71,8 +71,13 @@ pub(crate) fn cancellations(
     made
 }
 
-/// A minute within the opening hours.
-pub(crate) fn minute(rng: &mut Rng) -> u32 {
+/// A minute within the opening hours, of a busy hour sooner.
+pub(crate) fn minute(trade: &Trade, rng: &mut Rng) -> u32 {
+    if let Some(hours) = &trade.hours
+        && let Some(hour) = rng.weighted(hours)
+    {
+        return (hour.clamp(HOURS_OPEN.0, HOURS_OPEN.1) * 60 + rng.below(60)) as u32;
+    }
     let (open, close) = OPEN_MINUTES;
     open + rng.below((close - open) as usize) as u32
 }
@@ -104,7 +109,7 @@ mod tests {
             lines: vec![Line { product: 3, pieces: 6, price_cents: 100 }],
         };
         let recent = vec![invoice; 2_000];
-        let made = cancellations(&recent, 2, &mut 10, &mut Rng::new(1));
+        let made = cancellations(&recent, 2, &Trade::default(), &mut 10, &mut Rng::new(1));
         assert!((5..40).contains(&made.len()), "{}", made.len());
         assert_eq!((made[0].number.as_str(), made[0].cents(), made[0].day), ("C10", -600, 2));
     }

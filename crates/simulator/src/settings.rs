@@ -4,6 +4,8 @@ use chrono::{Days, NaiveDate};
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::trade::Trade;
+
 /// The most customers a world may have.
 const CUSTOMERS_MAX: usize = 100_000;
 
@@ -11,7 +13,7 @@ const CUSTOMERS_MAX: usize = 100_000;
 const DAYS_MAX: u32 = 3_650;
 
 /// The size and the calendar of a world.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The first day that is asked for with [`crate::World::day`]; the history lies before it.
@@ -24,6 +26,8 @@ pub struct Settings {
     pub customers: usize,
     /// How many products the catalogue has at the end.
     pub products: usize,
+    /// How it trades.
+    pub trade: Trade,
 }
 
 impl Default for Settings {
@@ -34,6 +38,7 @@ impl Default for Settings {
             days: 30,
             customers: 3_000,
             products: 184,
+            trade: Trade::default(),
         }
     }
 }
@@ -41,6 +46,7 @@ impl Default for Settings {
 impl Settings {
     /// Refuses sizes that a world cannot have.
     pub(crate) fn check(&self) -> Result<()> {
+        self.trade.check()?;
         let products = crate::vocabulary::TOPICS.len()..=crate::vocabulary::products_max();
         if !products.contains(&self.products) {
             return Err(out_of_range("products", self.products, products));

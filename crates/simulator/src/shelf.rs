@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn orders_arrive_after_the_lead_time_and_an_empty_shelf_sells_nothing() {
-        let product = crate::catalog::make(1, 8, 10, 10).remove(0);
+        let product = crate::catalog::make(1, 8, (10, 10), &crate::Trade::default()).remove(0);
         let mut shelf = Shelf { on_hand: 3, ..Shelf::default() };
         assert_eq!((shelf.take(2), shelf.take(2), shelf.take(1)), (2, 1, 0));
         shelf.order(&product, 12, 5);

@@ -32,10 +32,7 @@ const NEWCOMERS: f64 = 0.3;
 /// How long before the history the first customers joined, at most.
 const KNOWN_DAYS: usize = 400;
 
-/// How busy the shop is by day of the week, Monday first; the mean is 1.
-const WEEK: [f64; 7] = [1.05, 1.1, 1.1, 1.2, 1.05, 0.7, 0.8];
-
-/// How many pieces a day are expected of all products together, per customer, before any sale.
+/// How many pieces a day are expected of all products together, per customer, before any sale, in a shop that trades as usual.
 const PIECES_PER_CUSTOMER: f64 = 0.34;
 
 /// How many products a visitor of the website looks at, at most.
@@ -107,10 +104,10 @@ impl World {
         let first = settings.first_day().unwrap_or(settings.start);
         let calendar = Calendar { first };
         let (history, after) = (i64::from(settings.history_days), i64::from(settings.days));
-        let products = catalog::make(seed, settings.products, history, after);
+        let products = catalog::make(seed, settings.products, (history, after), &settings.trade);
         let codes = products.iter().enumerate().map(|(at, p)| (p.code.clone(), at)).collect();
-        let customers = customers(seed, settings.customers, history + after);
-        let shelves = shelves(&products, settings.customers);
+        let customers = customers(seed, &settings, history + after);
+        let shelves = shelves(&products, &settings);
         Ok(Self {
             seed,
             calendar,
@@ -358,7 +355,8 @@ impl World {
 }
 
 /// Everybody who will ever have joined, spread over the days.
-fn customers(seed: u64, count: usize, days: i64) -> Vec<Customer> {
+fn customers(seed: u64, settings: &Settings, days: i64) -> Vec<Customer> {
+    let count = settings.customers;
     let newcomers = (count as f64 * NEWCOMERS) as usize;
     let first = count - newcomers;
     (0..count)
@@ -369,20 +367,20 @@ fn customers(seed: u64, count: usize, days: i64) -> Vec<Customer> {
             } else {
                 ((index - first) as i64 * days) / newcomers.max(1) as i64
             };
-            Customer::make(seed, index, joined)
+            Customer::make(seed, index, joined, &settings.trade)
         })
         .collect()
 }
 
 /// Shelves filled as the shop's own buyer expects sales.
-fn shelves(products: &[Product], customers: usize) -> Vec<Shelf> {
-    let expected = expected_pieces(products, customers);
+fn shelves(products: &[Product], settings: &Settings) -> Vec<Shelf> {
+    let expected = expected_pieces(products, settings);
     products.iter().zip(expected).map(|(product, pieces)| Shelf::filled(product, pieces)).collect()
 }
 
 /// Pieces expected per day and product, by popularity alone.
-fn expected_pieces(products: &[Product], customers: usize) -> Vec<f64> {
+fn expected_pieces(products: &[Product], settings: &Settings) -> Vec<f64> {
     let total: f64 = products.iter().map(|product| product.popularity).sum();
-    let pieces = PIECES_PER_CUSTOMER * customers as f64;
+    let pieces = PIECES_PER_CUSTOMER * settings.customers as f64 * settings.trade.load();
     products.iter().map(|product| pieces * product.popularity / total).collect()
 }

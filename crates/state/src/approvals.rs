@@ -13,11 +13,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::outbox::insert;
 use crate::runs::json as json_at;
 use crate::{OutboxEntry, Piece, Store};
@@ -427,7 +426,7 @@ impl Store {
                 "SELECT key FROM approvals WHERE status = 'waiting' AND expires_at <= ? ORDER BY key",
             )?
             .query_map([now.micros()], |row| row.get::<_, String>(0))?
-            .collect::<rusqlite::Result<Vec<_>>>()
+            .collect::<engine::Result<Vec<_>>>()
         })?;
         if over.is_empty() {
             return Ok(0);
@@ -485,7 +484,7 @@ impl Store {
 }
 
 /// What a person had to do with a delivery; none if they may approve it.
-fn hand_of(db: &Connection, approval: &Approval, by: &str) -> rusqlite::Result<Option<String>> {
+fn hand_of(db: &Connection, approval: &Approval, by: &str) -> engine::Result<Option<String>> {
     if !approval.by_other {
         return Ok(None);
     }
@@ -521,7 +520,7 @@ fn waiting(
     db: &Connection,
     seen: &SeenApproval,
     now: Timestamp,
-) -> rusqlite::Result<Result<Approval>> {
+) -> engine::Result<Result<Approval>> {
     let key = &seen.key;
     let conflict = |what: String, hint: &str| Err(Error::new(ErrorKind::Conflict, what).hint(hint));
     let Some(approval) = approval_of(db, key)? else {
@@ -547,14 +546,14 @@ fn waiting(
 }
 
 /// Ends a delivery that waits.
-fn discard(db: &Connection, key: &str, why: &str, now: Timestamp) -> rusqlite::Result<usize> {
+fn discard(db: &Connection, key: &str, why: &str, now: Timestamp) -> engine::Result<usize> {
     db.prepare_cached(
         "UPDATE outbox SET status = 'discarded', ended_at = ?, logged = 0, error = ? WHERE key = ? AND status = 'waiting'",
     )?
     .execute(params![now.micros(), why, key])
 }
 
-fn add(db: &Connection, ask: &Approval) -> rusqlite::Result<usize> {
+fn add(db: &Connection, ask: &Approval) -> engine::Result<usize> {
     db.prepare_cached(&format!(
         "INSERT OR IGNORE INTO approvals ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     ))?
@@ -579,7 +578,7 @@ fn add(db: &Connection, ask: &Approval) -> rusqlite::Result<usize> {
     ])
 }
 
-fn update(db: &Connection, approval: &Approval) -> rusqlite::Result<usize> {
+fn update(db: &Connection, approval: &Approval) -> engine::Result<usize> {
     db.prepare_cached(
         "UPDATE approvals SET amount = ?, status = ?, decided_by = ?, decided_at = ?, reason = ?, line = ?, payload = ?,
            edits = ? WHERE key = ?",
@@ -597,18 +596,18 @@ fn update(db: &Connection, approval: &Approval) -> rusqlite::Result<usize> {
     ])
 }
 
-fn approval_of(db: &Connection, key: &str) -> rusqlite::Result<Option<Approval>> {
+fn approval_of(db: &Connection, key: &str) -> engine::Result<Option<Approval>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM approvals WHERE key = ?"))?
         .query_row([key], approval_from)
         .optional()
 }
 
-fn strange(index: usize, what: &str) -> rusqlite::Error {
+fn strange(index: usize, what: &str) -> engine::Error {
     let error = Error::corrupt(format!("{what} of an approval is not readable"));
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+    engine::Error::unreadable(index, error)
 }
 
-fn approval_from(row: &Row<'_>) -> rusqlite::Result<Approval> {
+fn approval_from(row: &Row<'_>) -> engine::Result<Approval> {
     let status: String = row.get(9)?;
     let moment = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(Timestamp::from_micros));
     let line: Option<String> = row.get(13)?;

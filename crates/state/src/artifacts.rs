@@ -1,10 +1,10 @@
 //! Fitted learners: which artifact, from what, how good.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, Connection, Params, params};
 use crate::runs::json;
 
 /// One fit of a learner. The bytes lie in `.flywheel/artifacts/<digest>`.
@@ -78,8 +78,8 @@ impl Store {
 }
 
 /// The newest artifact of `learner`.
-pub(crate) fn newest_of(db: &Connection, learner: &str) -> rusqlite::Result<Option<Artifact>> {
-    Ok(list(db, "WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?.pop())
+pub(crate) fn newest_of(db: &Connection, learner: &str) -> engine::Result<Option<Artifact>> {
+    Ok(list(db, "WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", [learner])?.pop())
 }
 
 /// The artifact of the fit of `learner` at that moment.
@@ -87,17 +87,16 @@ pub(crate) fn one_of(
     db: &Connection,
     learner: &str,
     fitted_at: i64,
-) -> rusqlite::Result<Option<Artifact>> {
-    // The column is a number: text is bound as such and would equal none of them.
-    let clause = "WHERE learner = ? AND fitted_at = CAST(? AS INTEGER)";
-    Ok(list(db, clause, &[learner, &fitted_at.to_string()])?.pop())
+) -> engine::Result<Option<Artifact>> {
+    let clause = "WHERE learner = ? AND fitted_at = ?";
+    Ok(list(db, clause, params![learner, fitted_at])?.pop())
 }
 
-fn list(db: &Connection, clause: &str, bound: &[&str]) -> rusqlite::Result<Vec<Artifact>> {
+fn list(db: &Connection, clause: &str, bound: impl Params) -> engine::Result<Vec<Artifact>> {
     db.prepare_cached(&format!(
         "SELECT digest, learner, turn, kind, fitted_at, detail FROM artifacts {clause}"
     ))?
-    .query_map(rusqlite::params_from_iter(bound), |row| {
+    .query_map(bound, |row| {
         Ok(Artifact {
             digest: row.get(0)?,
             learner: row.get(1)?,

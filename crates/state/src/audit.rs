@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use flywheel_base::{Error, Result, Timestamp, digest};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::{Store, runs};
 
 /// One thing that somebody did.
@@ -167,7 +167,8 @@ impl Store {
     pub fn audit_counts(&self, what: &str, since: Timestamp) -> Result<Vec<AuditCount>> {
         self.read("count what the audit log has", |db| {
             db.prepare_cached(
-                "SELECT object, count(*), sum(coalesce(json_extract(detail, '$.status') >= 400, 1)), max(at) FROM audit
+                "SELECT object, count(*), count(*) FILTER (WHERE coalesce(json_extract(detail, '$.status'), 400) >= 400), max(at)
+                 FROM audit
                  WHERE what = ? AND at >= ? GROUP BY object ORDER BY object",
             )?
             .query_map(params![what, since.micros()], |row| {
@@ -202,12 +203,11 @@ impl Store {
     fn verify_against(&self, head: &Head) -> Result<std::result::Result<i64, AuditBreak>> {
         self.read("read the audit log", |db| {
             let mut statement =
-                db.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
-            let mut rows = statement.query([])?;
+                db.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
             let (mut number, mut before) = (0, String::new());
             let broken = |number, what: &str| Ok(Err(AuditBreak { number, what: what.to_owned() }));
-            while let Some(row) = rows.next()? {
-                let Ok(row) = row_from(row) else {
+            for row in statement.query_map([], |row| Ok(row_from(row)))? {
+                let Ok(row) = row? else {
                     return broken(number + 1, "it cannot be read");
                 };
                 if row.number != number + 1 {
@@ -257,6 +257,13 @@ pub(crate) fn head_of(database: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Puts the head beside another database as it is beside this one.
+pub(crate) fn copy_head(from: &Path, to: &Path) -> Result<()> {
+    let Some(head) = head_of(from)? else { return Ok(()) };
+    let path = to.with_file_name(HEAD_FILE);
+    fs::write(&path, head).map_err(|error| Error::io("write", &path, error))
+}
+
 /// Puts the head beside a copy of the database. Where the rows go on from an end that `head` names, the last row
 /// becomes the head; where they do not, `head` stays as it is, so that what is missing is still found.
 pub(crate) fn put_head(copy: &Connection, database: &Path, head: Option<Vec<u8>>) -> Result<()> {
@@ -293,13 +300,13 @@ pub(crate) fn put_head(copy: &Connection, database: &Path, head: Option<Vec<u8>>
     file.file.sync_all().map_err(|error| Error::io("write", &path, error))
 }
 
-fn last(db: &Connection) -> rusqlite::Result<Option<AuditRow>> {
+fn last(db: &Connection) -> engine::Result<Option<AuditRow>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY number DESC LIMIT 1"))?
         .query_row([], row_from)
         .optional()
 }
 
-fn row_from(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+fn row_from(row: &Row<'_>) -> engine::Result<AuditRow> {
     Ok(AuditRow {
         number: row.get(0)?,
         at: Timestamp::from_micros(row.get(1)?),
@@ -411,7 +418,7 @@ fn parsed(text: &str) -> Head {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::Connection;
+    use rusqlite::{Connection, params};
     use serde_json::json;
 
     use super::*;
@@ -628,4 +635,10 @@ mod tests {
         fs::remove_file(&head).unwrap();
         assert!(store.verify_audit().unwrap().is_err());
     }
+
+    crate::testing::also_on_postgres!(
+        what_was_done_is_counted_by_its_object_since_a_moment,
+        a_crash_at_any_moment_leaves_a_chain_that_is_whole,
+        a_head_that_is_gone_or_changed_is_found,
+    );
 }

@@ -1,10 +1,10 @@
 //! Challengers on trial: each move of each canary, for the record and to know where it stands.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, Row, params};
 use crate::runs::json;
 
 /// What happened to a canary.
@@ -122,17 +122,17 @@ impl Store {
             db.prepare_cached(&format!(
                 "SELECT policy, number, at, canary, move, declared, learner, artifact, share, reason, evidence FROM canaries {clause}"
             ))?
-            .query_map(rusqlite::params_from_iter(bound), canary)?
+            .query_map(bound, canary)?
             .collect()
         })
     }
 }
 
-fn canary(row: &Row<'_>) -> rusqlite::Result<CanaryMove> {
+fn canary(row: &Row<'_>) -> engine::Result<CanaryMove> {
     let name: String = row.get(4)?;
     let kind = Move::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let unknown = format!("unknown move \"{name}\"");
-        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, unknown.into())
+        engine::Error::unreadable(4, unknown)
     })?;
     Ok(CanaryMove {
         policy: row.get(0)?,

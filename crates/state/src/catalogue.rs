@@ -4,11 +4,11 @@
 //! beyond [`READ_DAYS_MAX`] are forgotten.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::Store;
 use crate::Task;
+use crate::engine::{self, OptionalExtension, Row, params};
 use crate::runs::{json, task_from};
 
 /// How many days reads are kept for.
@@ -79,7 +79,8 @@ impl Store {
         self.write("count reads", |db| {
             let mut count = db.prepare_cached(
                 "INSERT INTO reads (asset, reader, via, day, count, last_at) VALUES (?,?,?,?,1,?)
-                 ON CONFLICT (asset, reader, via, day) DO UPDATE SET count = count + 1, last_at = max(last_at, excluded.last_at)",
+                 ON CONFLICT (asset, reader, via, day) DO UPDATE SET count = reads.count + 1,
+                   last_at = CASE WHEN excluded.last_at > reads.last_at THEN excluded.last_at ELSE reads.last_at END",
             )?;
             for (asset, reader) in reads {
                 count.execute(params![asset, reader, via, day, at.micros()])?;
@@ -241,7 +242,7 @@ impl Store {
     }
 }
 
-fn profile_from(row: &Row<'_>) -> rusqlite::Result<Profile> {
+fn profile_from(row: &Row<'_>) -> engine::Result<Profile> {
     Ok(Profile {
         asset: row.get(0)?,
         location: row.get(1)?,
@@ -306,4 +307,9 @@ mod tests {
         assert!(store.unretire("raw.old").unwrap());
         assert!(!store.unretire("raw.old").unwrap());
     }
+
+    crate::testing::also_on_postgres!(
+        reads_are_counted_by_day_and_reader_and_old_days_are_forgotten,
+        a_retirement_can_be_changed_and_taken_back,
+    );
 }

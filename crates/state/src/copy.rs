@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
 
 use flywheel_base::{Error, Result};
-use rusqlite::{Connection, OpenFlags};
 
-use crate::{BUSY_TIMEOUT_MS, audit, schema, sql_error};
+use crate::engine::Connection;
+use crate::{audit, schema, sql_error};
 
 /// Writes the database `from` as it is at one moment into `to`, which must not exist, durably.
 ///
@@ -22,7 +21,7 @@ pub fn copy_database(from: &Path, to: &Path) -> Result<()> {
     // A head is written after its row: read first, it says nothing that the copy does not hold.
     let head = audit::head_of(from)?;
     let failed = |error| sql_error("copy the database", from, error);
-    let connection = open(from).map_err(failed)?;
+    let connection = Connection::existing(from).map_err(failed)?;
     let target = to.to_str().ok_or_else(|| {
         Error::invalid(format!("the path {} is no text", to.display()))
             .hint("Choose a folder whose name is UTF-8.")
@@ -32,7 +31,7 @@ pub fn copy_database(from: &Path, to: &Path) -> Result<()> {
     let synced = File::open(to).and_then(|file| file.sync_all());
     synced.map_err(|error| Error::io("write", to, error))?;
     check_database(to)?;
-    let copy = open(to).map_err(|error| sql_error("read the copy", to, error))?;
+    let copy = Connection::existing(to).map_err(|error| sql_error("read the copy", to, error))?;
     audit::put_head(&copy, to, head)
 }
 
@@ -42,15 +41,14 @@ pub fn copy_database(from: &Path, to: &Path) -> Result<()> {
 /// [`flywheel_base::ErrorKind::Corrupt`] if it is damaged, [`flywheel_base::ErrorKind::Invalid`] if a newer program wrote it.
 pub fn check_database(path: &Path) -> Result<()> {
     let failed = |error| sql_error("check the database", path, error);
-    let connection = open(path).map_err(failed)?;
+    let connection = Connection::existing(path).map_err(failed)?;
     let said: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if said != "ok" {
         return Err(Error::corrupt(format!("metadata: {} is damaged: {said}", path.display()))
             .hint("Restore the file from an earlier backup; rows of the lake are not affected."));
     }
-    let version: i64 =
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let version = connection.layout().map_err(failed)?;
     if version > schema::known_version() {
         return Err(Error::invalid(format!(
             "metadata: {} was written by a newer Flywheel",
@@ -59,14 +57,6 @@ pub fn check_database(path: &Path) -> Result<()> {
         .hint("Use that newer version."));
     }
     Ok(())
-}
-
-/// Opens a database that is there, without changing anything of it.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
-    Ok(connection)
 }
 
 #[cfg(test)]
@@ -108,7 +98,8 @@ mod tests {
         let path = folder.path().join("meta.db");
         let store = Store::open(&path).unwrap();
         (1..5).for_each(|number| audited(&store, number));
-        Connection::open(&path).unwrap().execute("DELETE FROM audit WHERE number > 2", []).unwrap();
+        let beside = rusqlite::Connection::open(&path).unwrap();
+        beside.execute("DELETE FROM audit WHERE number > 2", []).unwrap();
         let copied = folder.path().join("b");
         std::fs::create_dir(&copied).unwrap();
         copy_database(&path, &copied.join("meta.db")).unwrap();

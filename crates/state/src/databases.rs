@@ -1,10 +1,10 @@
 //! How each database was doing when it was last asked: those of connections, and our own stores.
 
 use flywheel_base::{Error, Result, Timestamp};
-use rusqlite::params;
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::params;
 
 /// What was found of one database.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,4 +81,6 @@ mod tests {
         store.record_databases(&[one(true, "lake", 2), one(false, "shop", 2)]).unwrap();
         assert_eq!(store.databases().unwrap(), [one(false, "shop", 2), one(true, "lake", 2)]);
     }
+
+    crate::testing::also_on_postgres!(what_was_found_last_takes_the_place_of_all_before,);
 }

@@ -1,9 +1,9 @@
 //! Measures of learners that got worse, and what was done about each.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 
 use crate::Store;
+use crate::engine::{self, OptionalExtension, Row, params};
 
 /// A worsening of a learner's measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<Drift> {
+fn row_of(row: &Row<'_>) -> engine::Result<Drift> {
     Ok(Drift {
         learner: row.get(0)?,
         measure: row.get(1)?,
@@ -176,4 +176,6 @@ mod tests {
         assert!(store.knows_drift("demand", "wape", Timestamp::from_micros(10)).unwrap());
         assert!(!store.knows_drift("demand", "wape", Timestamp::from_micros(11)).unwrap());
     }
+
+    crate::testing::also_on_postgres!(a_worsening_is_recorded_once,);
 }

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, Timestamp, suggest};
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Store;
+use crate::engine::{self, Connection, OptionalExtension, params};
 
 /// The environment that every reader sees who names no other.
 pub const PRODUCTION: &str = "prod";
@@ -174,7 +174,7 @@ impl Store {
                 "INSERT INTO environment_moves (environment, made_from, at, names) VALUES (?,?,?,?)",
                 params![to, from, now.micros(), names.join("\n")],
             )?;
-            let number = db.last_insert_rowid();
+            let number = db.last_insert_rowid()?;
             for name in moved.iter().chain(&dropped) {
                 keep(db, number, to, name)?;
                 remove(db, to, name)?;
@@ -225,7 +225,7 @@ impl Store {
                 )
                 .optional()?;
             let Some((number, made_from)) = newest else { return Ok(None) };
-            let names = |kind: &str| -> rusqlite::Result<Vec<String>> {
+            let names = |kind: &str| -> engine::Result<Vec<String>> {
                 db.prepare_cached(
                     "SELECT name FROM environment_before WHERE number = ? AND kind = ? ORDER BY name",
                 )?
@@ -307,7 +307,7 @@ impl Store {
                 "SELECT location, min(version) FROM (
                    SELECT location, version FROM publications
                    UNION ALL SELECT location, version FROM builds
-                   UNION ALL SELECT location, version FROM environment_before)
+                   UNION ALL SELECT location, version FROM environment_before) AS named
                  WHERE location IS NOT NULL AND version IS NOT NULL GROUP BY location",
             )?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -358,7 +358,7 @@ impl Store {
             let known: Vec<String> = db
                 .prepare_cached("SELECT location FROM idle_tables")?
                 .query_map([], |row| row.get(0))?
-                .collect::<rusqlite::Result<_>>()?;
+                .collect::<engine::Result<_>>()?;
             for location in known.iter().filter(|location| !idle.contains(location)) {
                 db.execute("DELETE FROM idle_tables WHERE location = ?", [location])?;
             }
@@ -418,7 +418,7 @@ impl Head {
     }
 }
 
-fn heads(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String, Head>> {
+fn heads(db: &Connection, environment: &str) -> engine::Result<BTreeMap<String, Head>> {
     db.prepare_cached(
         "SELECT p.name, p.fingerprint, p.location, p.version, p.published_at, b.built_at FROM publications AS p
          LEFT JOIN builds AS b ON b.environment = p.environment AND b.name = p.name WHERE p.environment = ?",
@@ -445,7 +445,7 @@ struct Planned {
     names: Vec<String>,
 }
 
-fn planned(db: &Connection, from: &str, to: &str, reads: &Reads) -> rusqlite::Result<Planned> {
+fn planned(db: &Connection, from: &str, to: &str, reads: &Reads) -> engine::Result<Planned> {
     let (new, old) = (heads(db, from)?, heads(db, to)?);
     let base = shared_names(db, from, to)?;
     let base: BTreeSet<&str> = base.iter().flat_map(|names| names.lines()).collect();
@@ -502,7 +502,7 @@ fn reached<'a>(
 }
 
 /// Notes what `name` means, for a rollback.
-fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> rusqlite::Result<()> {
+fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> engine::Result<()> {
     let kept = db.execute(
         "INSERT INTO environment_before (number, kind, name, location, version, view_sql, fingerprint, at, target)
          SELECT ?, 'publication', name, location, version, view_sql, fingerprint, published_at, target
@@ -526,7 +526,7 @@ fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> rusqlite
 
 /// The names, one a line, that `from` had when it and `to` were last the same: at its newest promotion to
 /// `to` that was not taken back, or else when it was made. None of production, which was never made.
-fn shared_names(db: &Connection, from: &str, to: &str) -> rusqlite::Result<Option<String>> {
+fn shared_names(db: &Connection, from: &str, to: &str) -> engine::Result<Option<String>> {
     let promoted: Option<String> = db
         .query_row(
             "SELECT names FROM environment_moves
@@ -543,7 +543,7 @@ fn shared_names(db: &Connection, from: &str, to: &str) -> rusqlite::Result<Optio
         .optional()
 }
 
-fn remove(db: &Connection, environment: &str, name: &str) -> rusqlite::Result<()> {
+fn remove(db: &Connection, environment: &str, name: &str) -> engine::Result<()> {
     for table in ["publications", "builds"] {
         db.execute(
             &format!("DELETE FROM {table} WHERE environment = ? AND name = ?"),
@@ -554,7 +554,7 @@ fn remove(db: &Connection, environment: &str, name: &str) -> rusqlite::Result<()
 }
 
 /// Forgets promotions that are older than the newest few, or taken back, so that their tables can go.
-fn forget_old_moves(db: &Connection, environment: &str) -> rusqlite::Result<()> {
+fn forget_old_moves(db: &Connection, environment: &str) -> engine::Result<()> {
     let old = "SELECT number FROM environment_moves WHERE environment = ?1 AND (undone = 1 OR number NOT IN
         (SELECT number FROM environment_moves WHERE environment = ?1 AND undone = 0 ORDER BY number DESC LIMIT ?2))";
     db.execute(

@@ -1,9 +1,9 @@
 //! Mistakes of ours that stopped a request or a piece of work: who asked is told the id under which they are kept.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::params;
 
 use crate::Store;
+use crate::engine::params;
 
 /// How many are kept.
 const KEPT_MAX: u32 = 10_000;
@@ -83,4 +83,6 @@ mod tests {
         }
         assert_eq!(store.faults().unwrap(), [fault("b", 2), fault("a", 1)]);
     }
+
+    crate::testing::also_on_postgres!(a_fault_is_kept_once_and_found_by_its_id,);
 }

@@ -1,10 +1,10 @@
 //! Syncs that a server follows: who has paused which, and how each was doing when the server last said so.
 
 use flywheel_base::{Error, Result, Timestamp};
-use rusqlite::params;
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::params;
 
 /// What a person last said of following a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,4 +148,6 @@ mod tests {
         assert!(store.follows().unwrap().is_empty());
         assert_eq!(store.follow_pauses().unwrap(), [pause(false, 2)]);
     }
+
+    crate::testing::also_on_postgres!(what_was_said_last_of_a_followed_sync_is_what_is_told_of_it,);
 }

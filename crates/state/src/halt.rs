@@ -2,9 +2,9 @@
 //! on that was paused before.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::Store;
+use crate::engine::{self, Connection, OptionalExtension, params};
 
 /// That all policies are stopped: nothing is decided and nothing leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,6 @@ impl Store {
 }
 
 /// Whether all policies are stopped, within a transaction.
-pub(crate) fn is_halted(db: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn is_halted(db: &Connection) -> engine::Result<bool> {
     db.prepare_cached("SELECT 1 FROM halt LIMIT 1")?.exists([])
 }

@@ -1,9 +1,9 @@
 //! How healthy assets were: one score an asset and day.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::params;
 
 use crate::Store;
+use crate::engine::{self, Row, params};
 
 /// How many days scores are kept for.
 pub const HEALTH_DAYS_MAX: i64 = 400;
@@ -89,7 +89,7 @@ impl Store {
     }
 }
 
-fn score(row: &rusqlite::Row<'_>) -> rusqlite::Result<HealthScore> {
+fn score(row: &Row<'_>) -> engine::Result<HealthScore> {
     Ok(HealthScore {
         kind: row.get(0)?,
         name: row.get(1)?,
@@ -124,4 +124,8 @@ mod tests {
         store.record_health(at(1_001 + HEALTH_DAYS_MAX, 0), &[of("a", 70.0)]).unwrap();
         assert_eq!(scores("a").len(), 2, "the first day is forgotten");
     }
+
+    crate::testing::also_on_postgres!(
+        a_day_has_the_last_score_that_was_noted_and_old_days_are_forgotten,
+    );
 }

@@ -1,9 +1,9 @@
 //! Landed tables that readers see at an older version, because what landed since breaks a promise.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::params;
 
 use crate::Store;
+use crate::engine::params;
 
 /// A landed table whose readers are held back.
 #[derive(Clone, Debug, PartialEq, Eq)]

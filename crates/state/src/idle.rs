@@ -5,10 +5,10 @@
 //! read again from that commit, which changes nothing.
 
 use flywheel_base::Result;
-use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{OptionalExtension, params};
 
 impl Store {
     /// The position that `app` has reached since its commit `sequence`, if it has read on.

@@ -5,10 +5,10 @@
 //! plan is known; an audit row is named by the tag of its write, so that it is there once.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, Row, params};
 use crate::runs::json;
 
 /// Two records that belong together.
@@ -134,11 +134,18 @@ impl Store {
             for key in &changes.removed {
                 remove.execute([link, key])?;
             }
+            let mut clear = db.prepare_cached(
+                "DELETE FROM links WHERE link = ?1 AND key <> ?2 AND (left_id = ?3 OR right_id = ?4)",
+            )?;
             let mut put = db.prepare_cached(
                 "INSERT OR REPLACE INTO links (link, key, left_id, right_id, cut, state) VALUES (?,?,?,?,?,?)",
             )?;
             for row in &changes.rows {
                 let state = row.state.to_string();
+                // A record is in one link only: the newest one.
+                if db.replaces_by_key() {
+                    clear.execute(params![link, row.key, row.left_id, row.right_id])?;
+                }
                 put.execute(params![link, row.key, row.left_id, row.right_id, row.cut, state])?;
             }
             let mut note = db.prepare_cached(
@@ -219,7 +226,7 @@ impl Store {
     }
 }
 
-fn audit_from(row: &Row<'_>) -> rusqlite::Result<LinkAudit> {
+fn audit_from(row: &Row<'_>) -> engine::Result<LinkAudit> {
     Ok(LinkAudit {
         link: row.get(0)?,
         run_id: row.get(1)?,
@@ -235,7 +242,7 @@ fn audit_from(row: &Row<'_>) -> rusqlite::Result<LinkAudit> {
     })
 }
 
-fn question_from(row: &Row<'_>) -> rusqlite::Result<LinkQuestion> {
+fn question_from(row: &Row<'_>) -> engine::Result<LinkQuestion> {
     let answered: Option<String> = row.get(6)?;
     Ok(LinkQuestion {
         link: row.get(0)?,
@@ -325,4 +332,9 @@ mod tests {
         store.record_links("people", &gone).unwrap();
         assert!(store.links("people").unwrap().is_empty());
     }
+
+    crate::testing::also_on_postgres!(
+        a_question_is_asked_once_keeps_its_answer_and_closes_when_nobody_asks,
+        links_are_replaced_by_key_and_a_write_is_audited_once,
+    );
 }

@@ -1,16 +1,36 @@
 //! One writer per project.
+//!
+//! The lock is a file, held as long as its process lives. Where the metadata is in PostgreSQL the schema is locked besides,
+//! for processes on other machines: by an advisory lock, which the server gives back when the connection ends. Each holder
+//! has a number, and writes carry it: one whose connection broke takes the lock again if nobody had it since, and is refused
+//! if somebody did.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flywheel_base::{Error, ErrorKind, Result};
+
+use crate::Store;
+use crate::engine::{self, Epoch, Session, Shared, taken_over};
 
 /// The exclusive right to change one project; given back when dropped, also by `kill -9`.
 #[derive(Debug)]
 pub struct ProjectLock {
     file: File,
     path: PathBuf,
+    held: Option<Held>,
+}
+
+/// The lock of a schema.
+#[derive(Debug)]
+struct Held {
+    session: Mutex<Session>,
+    shared: Shared,
+    epoch: Epoch,
+    /// The machine, for whoever is refused.
+    host: String,
 }
 
 impl ProjectLock {
@@ -52,17 +72,57 @@ impl ProjectLock {
             }
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
         }
-        let lock = Self { file, path: path.to_owned() };
+        let lock = Self { file, path: path.to_owned(), held: None };
         lock.write(&std::process::id().to_string())?;
         Ok(lock)
+    }
+
+    /// Takes the lock file at `path`, and the metadata in a schema of a PostgreSQL; `database` is as with
+    /// [`Store::open_shared`].
+    ///
+    /// # Errors
+    /// As [`ProjectLock::take`], and [`ErrorKind::Conflict`] if a process on another machine holds it; else as
+    /// [`Store::open`].
+    pub fn take_shared(path: &Path, shared: &Shared, database: &Path) -> Result<Self> {
+        let lock = Self::take(path)?;
+        // Who holds it is noted in the layout, so there has to be one.
+        drop(Store::open_shared(shared, database)?);
+        let host = host();
+        let session = Session::new(shared);
+        let holder = format!("{} {host}", std::process::id());
+        let taken = session
+            .hold(&holder)
+            .map_err(|error| error.of_store("lock the project", &shared.place()))?;
+        match taken {
+            Ok(epoch) => {
+                let (session, shared) = (Mutex::new(session), shared.clone());
+                Ok(Self { held: Some(Held { session, shared, epoch, host }), ..lock })
+            }
+            Err(holder) => Err(refused(&holder, shared)),
+        }
+    }
+
+    /// Which holder of the metadata this is; none where the lock is a file alone. What broke off is taken again.
+    pub(crate) fn epoch(&self) -> engine::Result<Option<Epoch>> {
+        let Some(held) = &self.held else { return Ok(None) };
+        let session = held.session();
+        if !session.is_open() && !session.hold_again(held.epoch)? {
+            return Err(engine::Error::ours(taken_over(&held.shared)));
+        }
+        Ok(Some(held.epoch))
     }
 
     /// Lets whoever is refused know at which address this process serves the project.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Those of the file system, and as [`Store::open`].
     pub fn serves_at(&self, address: &str) -> Result<()> {
-        self.write(&format!("{} {address}", std::process::id()))
+        self.write(&format!("{} {address}", std::process::id()))?;
+        let Some(held) = &self.held else { return Ok(()) };
+        let holder = format!("{} {} {address}", std::process::id(), held.host);
+        held.session()
+            .held_by(held.epoch, &holder)
+            .map_err(|error| error.of_store("say who serves the project", &held.shared.place()))
     }
 
     fn write(&self, text: &str) -> Result<()> {
@@ -72,6 +132,47 @@ impl ProjectLock {
         file.rewind().map_err(failed)?;
         file.write_all(text.as_bytes()).map_err(failed)
     }
+}
+
+impl Held {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where the server does not answer, it gives the lock back by itself.
+        drop(self.session().let_go());
+    }
+}
+
+/// The error of who comes second; `holder` is a process, its machine and where it serves the project.
+fn refused(holder: &str, shared: &Shared) -> Error {
+    let mut words = holder.split(' ');
+    let (process, host, address) = (words.next(), words.next(), words.next());
+    let (process, host) = (process.unwrap_or("unknown"), host.unwrap_or("an unknown machine"));
+    let place = shared.place();
+    if let Some(address) = address {
+        return Error::new(
+            ErrorKind::Conflict,
+            format!("the server at {address} (process {process} on {host}) keeps the project in {place}"),
+        )
+        .hint(format!("Do it there: open {address}, or use its API. Commands that only read work beside it; to run this one, stop the server first."));
+    }
+    Error::new(
+        ErrorKind::Conflict,
+        format!("another flywheel (process {process} on {host}) is changing the project in {place}"),
+    )
+    .hint("Wait until it ends, or stop it; `flywheel sql` and `flywheel status` work meanwhile. Each project needs a `schema` of its own.")
+}
+
+/// The name of this machine, as its system tells it.
+fn host() -> String {
+    let names = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    let name = names.iter().find_map(|file| std::fs::read_to_string(file).ok());
+    let name = name.as_deref().and_then(|text| text.split_whitespace().next());
+    name.unwrap_or("this-machine").to_owned()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, Timestamp};
-use rusqlite::{Connection, Row, params};
 
 use crate::Store;
+use crate::engine::{self, Connection, Row, params};
 
 /// What a statement made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +155,12 @@ impl Store {
             for (name, reads) in &changed {
                 db.execute("UPDATE made SET reads = ? WHERE name = ?", params![reads, name])?;
             }
-            db.execute("UPDATE OR REPLACE made SET name = ? WHERE name = ?", params![to, from])
-                .map(|_| ())
+            // What had the new name gives way, if there is something that takes it.
+            db.execute(
+                "DELETE FROM made WHERE name = ?1 AND name <> ?2 AND EXISTS (SELECT 1 FROM made AS taker WHERE taker.name = ?2)",
+                params![to, from],
+            )?;
+            db.execute("UPDATE made SET name = ? WHERE name = ?", params![to, from]).map(|_| ())
         })
     }
 }
@@ -186,7 +190,7 @@ impl Stored {
     }
 }
 
-fn all(db: &Connection) -> rusqlite::Result<Vec<Stored>> {
+fn all(db: &Connection) -> engine::Result<Vec<Stored>> {
     let row = |row: &Row<'_>| {
         Ok(Stored {
             name: row.get(0)?,

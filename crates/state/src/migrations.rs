@@ -3,10 +3,10 @@
 use std::fmt;
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, OptionalExtension, Row, params};
 
 /// A migration: a sync that moves tables to another system for good.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,11 +101,11 @@ impl Store {
     }
 }
 
-fn migration(row: &Row<'_>) -> rusqlite::Result<Migration> {
+fn migration(row: &Row<'_>) -> engine::Result<Migration> {
     let name: String = row.get(1)?;
     let phase = Phase::ALL.into_iter().find(|phase| phase.name() == name).ok_or_else(|| {
         let unknown = format!("unknown phase \"{name}\"");
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, unknown.into())
+        engine::Error::unreadable(1, unknown)
     })?;
     let detail: String = row.get(3)?;
     Ok(Migration {

@@ -16,9 +16,9 @@
 //! with its key, or given up if it must be sent at most once.
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
+use crate::engine::{self, Connection, Params, Row, params};
 use crate::halt::is_halted;
 use crate::runs::json;
 use crate::{Piece, Store};
@@ -389,7 +389,7 @@ impl Store {
                SELECT 1 FROM outbox AS place WHERE place.key = ?3 AND (one.turn < place.turn
                  OR (one.turn = place.turn AND (one.policy, one.key) > (place.policy, place.key)))))
              ORDER BY turn DESC, policy, key LIMIT ?4",
-            rusqlite::params![status.map(OutboxStatus::name), policy, piece.after, piece.limit],
+            params![status.map(OutboxStatus::name), policy, piece.after, piece.limit],
         )
     }
 
@@ -480,14 +480,15 @@ impl Store {
     pub fn revive(&self, policy: &str, now: Timestamp) -> Result<usize> {
         self.write("revive dead letters", |db| {
             db.execute(
-                "UPDATE outbox SET status = 'pending', attempts = 0, due_at = min(?, coalesce(ended_at, due_at)), ended_at = NULL, logged = 0
-                 WHERE status = 'dead' AND policy = ?",
+                "UPDATE outbox SET status = 'pending', attempts = 0, ended_at = NULL, logged = 0,
+                   due_at = CASE WHEN ?1 < coalesce(ended_at, due_at) THEN ?1 ELSE coalesce(ended_at, due_at) END
+                 WHERE status = 'dead' AND policy = ?2",
                 params![now.micros(), policy],
             )
         })
     }
 
-    fn outbox_where(&self, clause: &str, bound: impl rusqlite::Params) -> Result<Vec<OutboxEntry>> {
+    fn outbox_where(&self, clause: &str, bound: impl Params) -> Result<Vec<OutboxEntry>> {
         self.read("read the outbox", |db| {
             db.prepare_cached(&format!("SELECT {COLUMNS} FROM outbox {clause}"))?
                 .query_map(bound, entry_from)?
@@ -497,7 +498,7 @@ impl Store {
 }
 
 /// Adds an entry, unless its key is known. Returns whether it is new, as a number.
-pub(crate) fn insert(db: &Connection, e: &OutboxEntry) -> rusqlite::Result<usize> {
+pub(crate) fn insert(db: &Connection, e: &OutboxEntry) -> engine::Result<usize> {
     db.prepare_cached(&format!(
         "INSERT OR IGNORE INTO outbox ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
     ))?
@@ -519,11 +520,11 @@ pub(crate) fn insert(db: &Connection, e: &OutboxEntry) -> rusqlite::Result<usize
 }
 
 /// The newest number of the fence.
-fn fence(db: &Connection) -> rusqlite::Result<i64> {
+fn fence(db: &Connection) -> engine::Result<i64> {
     db.query_row("SELECT fence FROM outbox_fence", [], |row| row.get(0))
 }
 
-fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
+fn entry_from(row: &Row<'_>) -> engine::Result<OutboxEntry> {
     let status: String = row.get(6)?;
     Ok(OutboxEntry {
         key: row.get(0)?,

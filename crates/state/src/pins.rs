@@ -7,9 +7,9 @@
 //! not come back in between.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::artifacts::{newest_of, one_of};
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::{Artifact, Store};
 
 /// The artifact that a learner is held at.
@@ -86,7 +86,7 @@ impl Store {
 }
 
 /// The artifact of `learner` that is served.
-pub(crate) fn served_of(db: &Connection, learner: &str) -> rusqlite::Result<Option<Artifact>> {
+pub(crate) fn served_of(db: &Connection, learner: &str) -> engine::Result<Option<Artifact>> {
     let pinned: Option<i64> = db
         .prepare_cached("SELECT fitted_at FROM pins WHERE learner = ?")?
         .query_row([learner], |row| row.get(0))
@@ -99,7 +99,7 @@ pub(crate) fn served_of(db: &Connection, learner: &str) -> rusqlite::Result<Opti
     newest_of(db, learner)
 }
 
-fn row_of(row: &Row<'_>) -> rusqlite::Result<Pin> {
+fn row_of(row: &Row<'_>) -> engine::Result<Pin> {
     Ok(Pin {
         learner: row.get(0)?,
         fitted_at: Timestamp::from_micros(row.get(1)?),
@@ -160,4 +160,6 @@ mod tests {
         check("d4");
         assert_eq!(store.pin("demand").unwrap(), None);
     }
+
+    crate::testing::also_on_postgres!(a_pin_holds_through_fits_and_a_released_one_until_the_next,);
 }

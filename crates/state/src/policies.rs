@@ -1,9 +1,9 @@
 //! What a policy remembers between turns.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, params};
 
 use crate::Store;
+use crate::engine::{OptionalExtension, params};
 
 /// The state of one policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

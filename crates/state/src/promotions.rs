@@ -1,10 +1,10 @@
 //! Which learner decides for a policy, and how that came to be.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, Row, params};
 use crate::runs::json;
 
 /// One change of who decides for a policy.
@@ -81,13 +81,13 @@ impl Store {
             db.prepare_cached(&format!(
                 "SELECT policy, number, at, declared, learner, artifact, undoes, reason, evidence FROM promotions {clause}"
             ))?
-            .query_map(rusqlite::params_from_iter(bound), promotion)?
+            .query_map(bound, promotion)?
             .collect()
         })
     }
 }
 
-fn promotion(row: &Row<'_>) -> rusqlite::Result<Promotion> {
+fn promotion(row: &Row<'_>) -> engine::Result<Promotion> {
     Ok(Promotion {
         policy: row.get(0)?,
         number: row.get(1)?,

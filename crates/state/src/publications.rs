@@ -1,9 +1,9 @@
 //! Which version of each model readers see, and what was last built.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 
 use crate::Store;
+use crate::engine::{self, OptionalExtension, Row, params};
 
 /// One entry of the publication map: what readers of `name` get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl Store {
     }
 }
 
-fn build_from(row: &Row<'_>) -> rusqlite::Result<Build> {
+fn build_from(row: &Row<'_>) -> engine::Result<Build> {
     Ok(Build {
         name: row.get(0)?,
         fingerprint: row.get(1)?,

@@ -2,17 +2,18 @@
 //!
 //! It is answered from memory as long as nobody has written to the database since, which SQLite says for a few
 //! microseconds (`data_version`): a change by this process, by another connection or by another process is seen by the
-//! next question. The connection is one of its own, so that no question waits for a write to reach the disk.
+//! next question. PostgreSQL says so by the number of writes, for one turn over the network. The connection is one of its own,
+//! so that no question waits for a write to reach the disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::Result;
-use rusqlite::{Connection, OpenFlags};
 
+use crate::engine::{self, Connection};
 use crate::pins::served_of;
 use crate::users::{session_of, token_by_id, token_of};
-use crate::{ApiToken, Artifact, BUSY_TIMEOUT_MS, LoginSession, Store, User, sql_error};
+use crate::{ApiToken, Artifact, LoginSession, Store, User};
 
 /// Answers of one kind that are kept; when there are more, all are asked for anew.
 const KEPT_MAX: usize = 4_096;
@@ -21,13 +22,14 @@ const KEPT_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Reader {
     inner: Mutex<Inner>,
-    path: std::path::PathBuf,
+    /// Where it reads, for messages.
+    place: String,
 }
 
 #[derive(Debug)]
 struct Inner {
     connection: Connection,
-    /// What SQLite said when the answers were read.
+    /// What the database said when the answers were read.
     version: i64,
     tokens: Answers<(ApiToken, User)>,
     by_id: Answers<ApiToken>,
@@ -45,13 +47,13 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn reader(&self) -> Result<Reader> {
-        let path = self.path().to_owned();
-        let failed = |error| sql_error("open", &path, error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
-        connection
-            .busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))
-            .map_err(failed)?;
+        let place = self.place();
+        let connection = match self.shared() {
+            Some(shared) => Connection::shared(shared),
+            None => {
+                Connection::reading(self.path()).map_err(|error| error.of_store("open", &place))?
+            }
+        };
         let inner = Inner {
             connection,
             version: -1,
@@ -60,7 +62,7 @@ impl Store {
             sessions: HashMap::new(),
             artifacts: HashMap::new(),
         };
-        Ok(Reader { inner: Mutex::new(inner), path })
+        Ok(Reader { inner: Mutex::new(inner), place })
     }
 }
 
@@ -102,16 +104,12 @@ impl Reader {
         doing: &str,
         what: &str,
         kept: impl Fn(&mut Inner) -> &mut Answers<T>,
-        look: impl FnOnce(&Connection, &str) -> rusqlite::Result<Option<T>>,
+        look: impl FnOnce(&Connection, &str) -> engine::Result<Option<T>>,
     ) -> Result<Option<Arc<T>>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |error| sql_error(doing, &self.path, error);
+        let failed = |error: engine::Error| error.of_store(doing, &self.place);
         // Before the answer is read: what is written in between is seen by the next question.
-        let version: i64 = inner
-            .connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(failed)?;
+        let version = inner.connection.data_version().map_err(failed)?;
         if version != inner.version {
             inner.version = version;
             inner.tokens.clear();
@@ -190,4 +188,6 @@ mod tests {
         assert!(reader.served_artifact("other").unwrap().is_none());
         assert!(reader.session("s").unwrap().is_none());
     }
+
+    crate::testing::also_on_postgres!(an_answer_holds_until_somebody_writes_and_no_longer,);
 }

@@ -8,10 +8,9 @@
 //! Nobody decides about their own request, whoever calls.
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::Store;
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 
 /// How many requests of one user may wait.
 const OPEN_MAX: i64 = 20;
@@ -25,6 +24,8 @@ pub enum GrantKind {
     Permission,
     /// To see all that a rule hides, by the rule's name.
     Rule,
+    /// To hold a grant of the project, by its name.
+    Grant,
 }
 
 impl GrantKind {
@@ -34,13 +35,14 @@ impl GrantKind {
         match self {
             Self::Permission => "permission",
             Self::Rule => "rule",
+            Self::Grant => "grant",
         }
     }
 
     /// The kind of a word.
     #[must_use]
     pub fn of(word: &str) -> Option<Self> {
-        [Self::Permission, Self::Rule].into_iter().find(|kind| kind.word() == word)
+        [Self::Permission, Self::Rule, Self::Grant].into_iter().find(|kind| kind.word() == word)
     }
 }
 
@@ -140,9 +142,9 @@ pub struct Verdict<'a> {
 }
 
 /// What a user was given and what was not taken back, whatever its end.
-pub(crate) fn grants_of(db: &Connection, user: &str) -> rusqlite::Result<Vec<Grant>> {
+pub(crate) fn grants_of(db: &Connection, user: &str) -> engine::Result<Vec<Grant>> {
     db.prepare_cached(
-        "SELECT kind, what, until FROM access_requests WHERE user = ? AND status = 'approved' ORDER BY kind, what, until",
+        "SELECT kind, what, until FROM access_requests WHERE user = ? AND status = 'approved' ORDER BY kind, what, until IS NOT NULL, until",
     )?
     .query_map([user], |row| {
         let until: Option<i64> = row.get(2)?;
@@ -325,7 +327,7 @@ impl Store {
     fn changed(
         &self,
         id: &str,
-        change: impl FnOnce(&Connection, AccessRequest) -> rusqlite::Result<Result<AccessRequest>>,
+        change: impl FnOnce(&Connection, AccessRequest) -> engine::Result<Result<AccessRequest>>,
     ) -> Result<AccessRequest> {
         self.write("decide about a request", |db| match request_of(db, id)? {
             Some(request) => change(db, request),
@@ -344,7 +346,7 @@ fn decided(id: &str, status: RequestStatus) -> Error {
         .hint("Look at the list again; somebody may have been faster.")
 }
 
-fn update(db: &Connection, request: &AccessRequest) -> rusqlite::Result<()> {
+fn update(db: &Connection, request: &AccessRequest) -> engine::Result<()> {
     db.execute(
         "UPDATE access_requests SET status = ?, decided_by = ?, decided_at = ?, answer = ?, until = ?, seen = ? WHERE id = ?",
         params![
@@ -362,23 +364,23 @@ fn update(db: &Connection, request: &AccessRequest) -> rusqlite::Result<()> {
 
 const REQUEST: &str = "id, user, kind, what, reason, days, asked_at, status, decided_by, decided_at, answer, until, seen";
 
-fn request_of(db: &Connection, id: &str) -> rusqlite::Result<Option<AccessRequest>> {
+fn request_of(db: &Connection, id: &str) -> engine::Result<Option<AccessRequest>> {
     db.prepare_cached(&format!("SELECT {REQUEST} FROM access_requests WHERE id = ?"))?
         .query_row([id], request_from)
         .optional()
 }
 
-fn strange(index: usize, word: &str) -> rusqlite::Error {
+fn strange(index: usize, word: &str) -> engine::Error {
     let error = Error::corrupt(format!("the word \"{word}\" of a request is not known"));
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+    engine::Error::unreadable(index, error)
 }
 
-fn kind_from(row: &Row<'_>, index: usize) -> rusqlite::Result<GrantKind> {
+fn kind_from(row: &Row<'_>, index: usize) -> engine::Result<GrantKind> {
     let word: String = row.get(index)?;
     GrantKind::of(&word).ok_or_else(|| strange(index, &word))
 }
 
-fn request_from(row: &Row<'_>) -> rusqlite::Result<AccessRequest> {
+fn request_from(row: &Row<'_>) -> engine::Result<AccessRequest> {
     let status: String = row.get(7)?;
     let known = RequestStatus::ALL.into_iter().find(|one| one.word() == status);
     let moment = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(Timestamp::from_micros));
@@ -495,4 +497,9 @@ mod tests {
         assert!(store.add_user(&user).unwrap());
         assert!(store.user("lin").unwrap().unwrap().grants.is_empty());
     }
+
+    crate::testing::also_on_postgres!(
+        a_request_is_decided_once_by_somebody_else_and_is_a_grant_until_it_ends,
+        nobody_fills_the_queue_and_a_removed_user_leaves_no_grant_to_the_next_of_that_name,
+    );
 }

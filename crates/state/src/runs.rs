@@ -1,9 +1,9 @@
 //! Runs and their tasks.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::{Piece, Store};
 
 /// One run: a command or a turn.
@@ -212,7 +212,7 @@ impl Store {
                             rows_rejected, error, detail FROM tasks WHERE run_id = ? ORDER BY position",
                 )?
                 .query_map([run_id], task_from)?
-                .collect::<rusqlite::Result<Vec<_>>>()?;
+                .collect::<engine::Result<Vec<_>>>()?;
             Ok(Some((run, tasks)))
         })
     }
@@ -269,7 +269,7 @@ impl Store {
     }
 }
 
-fn insert_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
+fn insert_task(db: &Connection, task: &Task) -> engine::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO tasks (run_id, position, kind, name, status, started_at, duration_ms, rows_in, rows_out,
                                        rows_rejected, error, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -291,7 +291,7 @@ fn insert_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn run_from(row: &Row<'_>) -> rusqlite::Result<Run> {
+fn run_from(row: &Row<'_>) -> engine::Result<Run> {
     Ok(Run {
         run_id: row.get(0)?,
         kind: row.get(1)?,
@@ -306,8 +306,8 @@ fn run_from(row: &Row<'_>) -> rusqlite::Result<Run> {
 }
 
 /// Reads a task from a row with all its columns.
-pub(crate) fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
-    let count = |index| -> rusqlite::Result<Option<u64>> {
+pub(crate) fn task_from(row: &Row<'_>) -> engine::Result<Task> {
+    let count = |index| -> engine::Result<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(i64::unsigned_abs))
     };
     Ok(Task {
@@ -329,7 +329,7 @@ pub(crate) fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
 }
 
 /// Marks a run that says it is running as cut off, or all of them.
-fn interrupt(db: &Connection, run_id: Option<&str>) -> rusqlite::Result<()> {
+fn interrupt(db: &Connection, run_id: Option<&str>) -> engine::Result<()> {
     for table in ["runs", "tasks"] {
         db.execute(
             &format!("UPDATE {table} SET status = 'interrupted' WHERE status = 'running' AND run_id = coalesce(?, run_id)"),
@@ -340,13 +340,7 @@ fn interrupt(db: &Connection, run_id: Option<&str>) -> rusqlite::Result<()> {
 }
 
 /// Reads a column that holds JSON.
-pub(crate) fn json(row: &Row<'_>, index: usize) -> rusqlite::Result<Value> {
+pub(crate) fn json(row: &Row<'_>, index: usize) -> engine::Result<Value> {
     let text: String = row.get(index)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            index,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
-    })
+    serde_json::from_str(&text).map_err(|error| engine::Error::unreadable(index, error))
 }

@@ -1,9 +1,10 @@
-//! The layout of `meta.db` and its migrations, numbered by `PRAGMA user_version`.
+//! The layout of the metadata and its migrations, numbered by `PRAGMA user_version` in a file and by `flywheel_layout` in a
+//! schema of PostgreSQL. They are written once, in SQLite's words; [`crate::engine`] says what PostgreSQL reads instead.
 
 use rusqlite::Connection;
 
 /// One entry per version; entry `n` brings version `n` to `n + 1`. Never edit an entry that shipped.
-const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &["
 CREATE TABLE runs (
   run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, turn INTEGER, logical_at INTEGER NOT NULL,
   status TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, error TEXT, detail TEXT NOT NULL DEFAULT '{}'
@@ -253,9 +254,15 @@ CREATE TABLE follow_pauses (
   sync TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT NOT NULL, by_whom TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE follow_states (sync TEXT PRIMARY KEY, at INTEGER NOT NULL, detail TEXT NOT NULL) STRICT;
+", "
+CREATE TABLE erasures (
+  token TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, status TEXT NOT NULL, suppressed INTEGER NOT NULL,
+  asked_by TEXT NOT NULL, reason TEXT NOT NULL, asked_at INTEGER NOT NULL, ended_at INTEGER, detail TEXT NOT NULL
+) STRICT;
+CREATE TABLE erasure_salt (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), salt TEXT NOT NULL) STRICT;
 "];
 
-/// Brings the database to the newest layout.
+/// Brings a database of SQLite to the newest layout.
 pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
@@ -263,6 +270,28 @@ pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
         connection.execute_batch(migration)?;
     }
     connection.pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+}
+
+/// A table's name, and its columns with their types, in their order.
+pub(crate) type Described = (String, Vec<(String, String)>);
+
+/// The tables of the newest layout, in the order in which they were added.
+pub(crate) fn tables() -> rusqlite::Result<Vec<Described>> {
+    let db = Connection::open_in_memory()?;
+    migrate(&db)?;
+    let names: Vec<String> = db
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut columns = db.prepare("SELECT name, type FROM pragma_table_info(?1) ORDER BY cid")?;
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        let of = columns
+            .query_map([&name], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        tables.push((name, of));
+    }
+    Ok(tables)
 }
 
 /// The version of the layout this program knows.

@@ -4,9 +4,9 @@
 //! has widened since is not recognised as such, and its target keeps the type it has; no row is lost.
 
 use flywheel_base::Result;
-use rusqlite::{OptionalExtension, params};
 
 use crate::Store;
+use crate::engine::{OptionalExtension, params};
 
 impl Store {
     /// The types that `app` has noted, in its own words; none if it has not.

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::engine::{self, OptionalExtension, Row, params};
 
 /// A split: a system that is taken apart into two.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,16 +97,12 @@ impl Store {
     }
 }
 
-fn state(row: &Row<'_>) -> rusqlite::Result<SplitState> {
+fn state(row: &Row<'_>) -> engine::Result<SplitState> {
     let name: String = row.get(1)?;
     let phase =
         SplitPhase::ALL.into_iter().find(|phase| phase.name() == name).ok_or_else(|| {
             let unknown = format!("unknown phase \"{name}\"");
-            rusqlite::Error::FromSqlConversionFailure(
-                1,
-                rusqlite::types::Type::Text,
-                unknown.into(),
-            )
+            engine::Error::unreadable(1, unknown)
         })?;
     let detail: String = row.get(3)?;
     Ok(SplitState {

@@ -605,3 +605,27 @@ fn what_statements_made_is_kept_renamed_and_forgotten() {
     let kept = store.made_before().unwrap();
     assert_eq!(kept, [("b.u".to_owned(), reads(&["raw.y", "raw.z"]))].into());
 }
+
+crate::testing::also_on_postgres!(
+    an_action_is_queued_once_and_settled_once,
+    a_halt_survives_keeps_its_first_reason_and_lets_nothing_be_leased,
+    only_old_deliveries_that_are_shown_are_forgotten,
+    what_is_discarded_keeps_its_reason_and_is_neither_sent_nor_tried_again,
+    deliveries_of_policies_that_wait_take_no_place_of_others,
+    what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out,
+    the_moves_of_canaries_are_numbered_for_each_policy_and_kept_in_order,
+    promotions_are_numbered_for_each_policy_and_kept_in_order,
+    an_idle_position_is_true_only_after_the_commit_it_followed,
+    a_sync_that_is_forgotten_leaves_no_position_and_its_namesakes_keep_theirs,
+    publication_is_one_step_for_all_models,
+    an_open_turn_is_found_again_and_moments_are_not_repeated,
+    a_table_is_held_at_one_version_until_it_is_released,
+    an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back,
+    what_an_environment_gave_up_goes_and_what_the_other_got_since_stays,
+    a_promotion_too_old_to_be_taken_back_still_tells_what_was_shared,
+    what_reads_a_promoted_model_is_promoted_with_it,
+    the_types_of_a_stream_are_kept_until_others_are_noted,
+    a_table_is_idle_from_the_moment_nobody_names_it_until_somebody_does,
+    environments_have_names_that_folders_and_commands_can_bear,
+    what_statements_made_is_kept_renamed_and_forgotten,
+);

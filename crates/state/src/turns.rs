@@ -1,9 +1,9 @@
 //! Turns of the wheel: numbered, one per logical moment, either complete or to be completed.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
 
 use crate::Store;
+use crate::engine::{self, OptionalExtension, Row, params};
 
 /// One turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-fn turn_from(row: &Row<'_>) -> rusqlite::Result<Turn> {
+fn turn_from(row: &Row<'_>) -> engine::Result<Turn> {
     let status: String = row.get(2)?;
     let status = if status == "complete" { TurnStatus::Complete } else { TurnStatus::Open };
     Ok(Turn { turn: row.get(0)?, logical_at: Timestamp::from_micros(row.get(1)?), status })

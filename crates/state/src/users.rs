@@ -3,9 +3,8 @@
 //! Sessions, tokens and invitations are kept as digests: who reads the file can use none of them.
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::requests::grants_of;
 use crate::{Grant, Store};
 
@@ -116,7 +115,7 @@ pub enum SignedIn {
 pub(crate) fn session_of(
     db: &Connection,
     digest: &str,
-) -> rusqlite::Result<Option<(LoginSession, User)>> {
+) -> engine::Result<Option<(LoginSession, User)>> {
     let session = db
         .prepare_cached(
             "SELECT digest, user, created_at, seen_at, expires_at FROM sessions WHERE digest = ?",
@@ -128,10 +127,7 @@ pub(crate) fn session_of(
 }
 
 /// The token of `digest` and the user it acts for.
-pub(crate) fn token_of(
-    db: &Connection,
-    digest: &str,
-) -> rusqlite::Result<Option<(ApiToken, User)>> {
+pub(crate) fn token_of(db: &Connection, digest: &str) -> engine::Result<Option<(ApiToken, User)>> {
     let token = db
         .prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE digest = ?"))?
         .query_row([digest], token_from)
@@ -141,7 +137,7 @@ pub(crate) fn token_of(
 }
 
 /// The token of a public id.
-pub(crate) fn token_by_id(db: &Connection, id: &str) -> rusqlite::Result<Option<ApiToken>> {
+pub(crate) fn token_by_id(db: &Connection, id: &str) -> engine::Result<Option<ApiToken>> {
     db.prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE id = ?"))?
         .query_row([id], token_from)
         .optional()
@@ -151,7 +147,7 @@ pub(crate) fn token_by_id(db: &Connection, id: &str) -> rusqlite::Result<Option<
 const OWNER: &str = "owner";
 
 /// Used by every change that could take away the last owner.
-fn owners_left(db: &Connection) -> rusqlite::Result<bool> {
+fn owners_left(db: &Connection) -> engine::Result<bool> {
     db.query_row("SELECT count(*) FROM users WHERE role = ? AND disabled = 0", [OWNER], |row| {
         Ok(row.get::<_, i64>(0)? > 0)
     })
@@ -167,7 +163,7 @@ impl Store {
             let mut users: Vec<User> = db
                 .prepare_cached(&format!("SELECT {USER} FROM users ORDER BY name"))?
                 .query_map([], user_from)?
-                .collect::<rusqlite::Result<_>>()?;
+                .collect::<engine::Result<_>>()?;
             for user in &mut users {
                 user.grants = grants_of(db, &user.name)?;
             }
@@ -228,14 +224,14 @@ impl Store {
         &self,
         doing: &str,
         name: &str,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<usize>,
+        change: impl FnOnce(&Connection) -> engine::Result<usize>,
     ) -> Result<()> {
         let (mut found, mut last) = (false, false);
         let done = self.write(doing, |db| {
             found = change(db)? == 1;
             last = found && !owners_left(db)?;
             // Nothing is kept of a change that ends in an error.
-            if last { Err(rusqlite::Error::StatementChangedRows(0)) } else { Ok(()) }
+            if last { Err(engine::Error::Undone) } else { Ok(()) }
         });
         if last {
             return Err(Error::blocked(format!("\"{name}\" is the last owner who may log in"))
@@ -287,7 +283,7 @@ impl Store {
             // A provider that takes away the last owner, or fills a server that nobody has set up, leaves nobody to mend it.
             locked_out = matches!(outcome, SignedIn::As { .. }) && !owners_left(db)?;
             // Nothing is kept of a change that ends in an error.
-            if locked_out { Err(rusqlite::Error::StatementChangedRows(0)) } else { Ok(()) }
+            if locked_out { Err(engine::Error::Undone) } else { Ok(()) }
         });
         if locked_out {
             return Ok(SignedIn::NoOwner);
@@ -361,7 +357,7 @@ impl Store {
     /// As every method: see [`Store::open`].
     pub fn invite(&self, digest: &str, user: Option<&str>, expires_at: Timestamp) -> Result<()> {
         self.write("invite", |db| {
-            db.execute("DELETE FROM invitations WHERE user IS ?", [user])?;
+            db.execute("DELETE FROM invitations WHERE user IS NOT DISTINCT FROM ?", [user])?;
             db.execute(
                 "INSERT INTO invitations VALUES (?, ?, ?)",
                 params![digest, user, expires_at.micros()],
@@ -545,7 +541,7 @@ const USER: &str = "name, role, password, disabled, provider_groups, created_at,
 const TOKEN: &str =
     "id, digest, name, owner, scopes, created_at, expires_at, last_used_at, revoked";
 
-fn identity_of(db: &Connection, issuer: &str, subject: &str) -> rusqlite::Result<Option<String>> {
+fn identity_of(db: &Connection, issuer: &str, subject: &str) -> engine::Result<Option<String>> {
     db.prepare_cached("SELECT user FROM identities WHERE issuer = ? AND subject = ?")?
         .query_row([issuer, subject], |row| row.get(0))
         .optional()
@@ -557,7 +553,7 @@ fn link(
     subject: &str,
     user: &str,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> engine::Result<()> {
     db.execute(
         "INSERT INTO identities VALUES (?, ?, ?, ?)",
         params![issuer, subject, user, now.micros()],
@@ -566,7 +562,7 @@ fn link(
 }
 
 /// Whether a user has this name, however it is capitalised.
-fn is_taken(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+fn is_taken(db: &Connection, name: &str) -> engine::Result<bool> {
     let wanted = name.to_lowercase();
     let mut query = db.prepare_cached("SELECT name FROM users")?;
     let names = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -579,7 +575,7 @@ fn is_taken(db: &Connection, name: &str) -> rusqlite::Result<bool> {
 }
 
 /// Adds a user unless the name is taken; how many were added.
-fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
+fn insert_user(db: &Connection, user: &User) -> engine::Result<usize> {
     if is_taken(db, &user.name)? {
         return Ok(0);
     }
@@ -597,7 +593,7 @@ fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
     )
 }
 
-fn user_named(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
+fn user_named(db: &Connection, name: &str) -> engine::Result<Option<User>> {
     let user = db
         .prepare_cached(&format!("SELECT {USER} FROM users WHERE name = ?"))?
         .query_row([name], user_from)
@@ -607,7 +603,7 @@ fn user_named(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
     Ok(Some(user))
 }
 
-fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+fn moment(row: &Row<'_>, index: usize) -> engine::Result<Timestamp> {
     row.get(index).map(Timestamp::from_micros)
 }
 
@@ -616,14 +612,12 @@ fn listed(texts: &[String]) -> String {
     serde_json::Value::from(texts).to_string()
 }
 
-fn list_from(row: &Row<'_>, index: usize) -> rusqlite::Result<Vec<String>> {
+fn list_from(row: &Row<'_>, index: usize) -> engine::Result<Vec<String>> {
     let text: String = row.get(index)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
-    })
+    serde_json::from_str(&text).map_err(|error| engine::Error::unreadable(index, error))
 }
 
-fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
+fn user_from(row: &Row<'_>) -> engine::Result<User> {
     Ok(User {
         name: row.get(0)?,
         role: row.get(1)?,
@@ -636,7 +630,7 @@ fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
-fn session_from(row: &Row<'_>) -> rusqlite::Result<LoginSession> {
+fn session_from(row: &Row<'_>) -> engine::Result<LoginSession> {
     Ok(LoginSession {
         digest: row.get(0)?,
         user: row.get(1)?,
@@ -646,7 +640,7 @@ fn session_from(row: &Row<'_>) -> rusqlite::Result<LoginSession> {
     })
 }
 
-fn token_from(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
+fn token_from(row: &Row<'_>) -> engine::Result<ApiToken> {
     let scopes: String = row.get(4)?;
     Ok(ApiToken {
         id: row.get(0)?,
@@ -740,4 +734,9 @@ mod tests {
         assert!(store.user("lin").unwrap().unwrap().provider_groups.is_empty());
         assert_eq!(store.turn_away("https://id", "2").unwrap(), None);
     }
+
+    crate::testing::also_on_postgres!(
+        somebody_is_known_by_the_subject_and_never_by_the_name,
+        who_has_no_role_any_more_has_no_session_and_no_groups,
+    );
 }

@@ -32,6 +32,7 @@ use crate::session::constants::{ConstantsRight, MOVES_CONDITIONS};
 use crate::session::decimals::{self, DecimalsAsWritten};
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
+use crate::session::join_order::FewestRows;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
 use crate::spill::SpillFiles;
 
@@ -99,13 +100,17 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     iter::once(ours).chain(Analyzer::new().rules).collect()
 }
 
-/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, before ours.
+/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, and ours: joins are put in order once
+/// conditions are where their tables are, and groups are left out at the end.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OnlyAskedGroups);
     let rules = Optimizer::new().rules.into_iter();
-    let rules = rules.map(|rule| match rule.name() == MOVES_CONDITIONS {
-        true => Arc::new(ConstantsRight(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
-        false => rule,
+    let rules = rules.flat_map(|rule| match rule.name() == MOVES_CONDITIONS {
+        true => vec![
+            Arc::new(ConstantsRight(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
+            Arc::new(FewestRows),
+        ],
+        false => vec![rule],
     });
     rules.chain(iter::once(ours)).collect()
 }

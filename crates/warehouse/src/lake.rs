@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::engine::Engine;
 use crate::failure::from_engine;
-use crate::lane::{Lane, Load, Surroundings};
+use crate::lane::{Lane, Load, Surroundings, sweep};
 use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
 use crate::{
@@ -236,6 +236,15 @@ impl Lake {
         Load::start(self.shared.lane(at), mode).await
     }
 
+    /// Merges the changes that wait beside a table's data files into them, in one commit that changes no row; what it came
+    /// to, if any waited.
+    ///
+    /// # Errors
+    /// As [`Lake::write`]; the changes wait on then, and nothing is lost.
+    pub async fn merge_changes(&self, at: &Location) -> Result<Option<Commit>> {
+        Box::pin(self.shared.lane(at).merge_changes()).await
+    }
+
     /// The rows of `new` that `old` lacks or has otherwise, then the keys that only `old` has, marked in
     /// the column [`crate::DELETED`]; all rows if there is no `old`. The order is always the same for
     /// the same two versions. The two may be different tables with the same columns.
@@ -273,6 +282,15 @@ impl Lake {
     /// The file system's own; the table is whole or gone then.
     pub async fn remove(&self, at: &Location) -> Result<Option<u64>> {
         self.shared.lane(at).remove().await
+    }
+
+    /// Deletes what is left of tables whose removal was cut off, which the next removal does as well.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub async fn finish_removals(&self) -> Result<()> {
+        let root = self.shared.root.clone();
+        task::compute(move || sweep::finish_removals(&root)).await
     }
 
     /// Moves a table with all its versions to another place, in one step. False if a query of this process

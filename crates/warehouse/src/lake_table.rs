@@ -3,6 +3,8 @@
 //! Partition values, statistics and the choice of files come from the log, so that the physical plan
 //! names nothing but files: any DataFusion executor can run it.
 
+mod merged;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 
+use self::merged::MergedExec;
 use crate::snapshot::{DataFile, Snapshot};
 
 /// Tables up to this size are read by one partition.
@@ -68,8 +71,11 @@ impl LakeTable {
         Self { snapshot, schema, layout }
     }
 
-    /// The same table with the texts of its files as views; none if it has no texts, or is edited.
+    /// The same table with the texts of its files as views; none if it has no texts, is edited, or has changes that wait.
     pub(crate) fn with_viewed_texts(&self) -> Option<Self> {
+        if self.snapshot.waiting.is_some() {
+            return None;
+        }
         let files = self.layout.file_schema().fields();
         let is_text = |field: &FieldRef| *field.data_type() == DataType::Utf8;
         if !self.layout.virtual_columns().is_empty() || !files.iter().any(is_text) {
@@ -102,6 +108,26 @@ impl LakeTable {
     /// How many rows the table has; none if the log does not say.
     pub(crate) fn rows(&self) -> Option<usize> {
         self.snapshot.rows().and_then(|rows| usize::try_from(rows).ok())
+    }
+
+    /// How many different values there can be between the least and the greatest of a column; none unless it has whole numbers or
+    /// days, and every file says its bounds.
+    pub(crate) fn span(&self, column: &str) -> Option<u64> {
+        // What changes say is not among the bounds.
+        if self.snapshot.waiting.is_some() {
+            return None;
+        }
+        let schema = &self.snapshot.schema;
+        let index = schema.index_of(column).ok()?;
+        let mut ends: Option<(i64, i64)> = None;
+        for file in &self.snapshot.files {
+            let stats = file.stats(schema);
+            let bounds = stats.columns.get(index)?;
+            let (min, max) = (whole(bounds.min.as_ref()?)?, whole(bounds.max.as_ref()?)?);
+            ends = Some(ends.map_or((min, max), |(least, most)| (least.min(min), most.max(max))));
+        }
+        let (least, most) = ends?;
+        u64::try_from(most.checked_sub(least)?).ok()?.checked_add(1)
     }
 
     /// The files that can hold a row for which `predicate` is true.
@@ -189,6 +215,15 @@ impl LakeTable {
     }
 }
 
+/// A whole number, or the number of a day.
+fn whole(value: &ScalarValue) -> Option<i64> {
+    let counts = value.data_type().is_integer() || value.data_type() == DataType::Date32;
+    match counts.then(|| value.cast_to(&DataType::Int64)) {
+        Some(Ok(ScalarValue::Int64(number))) => number,
+        _ => None,
+    }
+}
+
 /// What the log says of a column, as that column is read.
 fn read_as(value: &ScalarValue, field: &Field) -> ScalarValue {
     match (value, field.data_type()) {
@@ -239,6 +274,36 @@ impl TableProvider for LakeTable {
     }
 
     async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let runtime = state.runtime_env();
+        let store = runtime.object_store(ObjectStoreUrl::local_filesystem())?;
+        let newest = self.snapshot.newest(&store, &runtime.memory_pool).await.map_err(external)?;
+        let Some(newest) = newest else {
+            return self.scan_files(state, projection, filters, limit);
+        };
+        let all = || (0..self.schema.fields().len()).collect();
+        let mut columns = projection.map_or_else(all, Vec::clone);
+        let schema = Arc::new(self.schema.project(&columns)?);
+        for name in newest.key() {
+            let place = self.schema.index_of(name)?;
+            if !columns.contains(&place) {
+                columns.push(place);
+            }
+        }
+        // Which rows hold is known only above the files, so that no limit goes below.
+        let files = self.scan_files(state, Some(&columns), filters, None)?;
+        Ok(Arc::new(MergedExec::new(schema, files, newest, store)))
+    }
+}
+
+impl LakeTable {
+    /// Reads the data files, without the changes that wait beside them.
+    fn scan_files(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,

@@ -14,6 +14,7 @@ mod load;
 mod merge;
 mod parked;
 mod staged;
+mod waiting;
 mod widen;
 
 pub(crate) mod sweep;
@@ -33,13 +34,14 @@ use crate::{Checkpoint, CommitRecord, Location};
 
 pub use self::changes::DELETED;
 pub(crate) use self::changes::changes;
-pub(crate) use self::decide::Change;
 use self::decide::Prepared;
+pub(crate) use self::decide::{Change, Waits};
 pub use self::edit::Verb;
 pub(crate) use self::edit::{Assigned, Clause, Editing, Steps, unknown_column};
 pub use self::history::{VALID_FROM, VALID_TO, dated};
 pub use self::load::Load;
 pub use self::parked::Reading;
+pub(crate) use self::waiting::Newest;
 
 /// How often a write is decided again after another process was faster.
 const ATTEMPTS_MAX: usize = 20;
@@ -71,6 +73,8 @@ pub(crate) struct Lane {
     records: Mutex<BTreeMap<i64, CommitRecord>>,
     /// Every snapshot handed out, so that maintenance knows which files queries may still read.
     handed_out: Mutex<Vec<Weak<Snapshot>>>,
+    /// Files of changes that are being merged beside the queue, so that nobody puts them together meanwhile.
+    merging: Mutex<BTreeSet<String>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -87,6 +91,7 @@ impl Lane {
             pinned: Mutex::new(BTreeMap::new()),
             records: Mutex::new(BTreeMap::new()),
             handed_out: Mutex::new(Vec::new()),
+            merging: Mutex::default(),
         }
     }
 
@@ -177,12 +182,13 @@ impl Lane {
     }
 
     /// Writes and publishes one commit.
-    pub(crate) async fn write(&self, write: Write) -> Result<Commit> {
+    pub(crate) async fn write(&self, mut write: Write) -> Result<Commit> {
         let _lane = self.queue.lock().await;
         let head = self.head().await?;
         if let Some(done) = self.committed_before(head.as_ref(), write.checkpoint.as_ref()) {
             return Ok(done);
         }
+        let head = Box::pin(self.make_way(head, &mut write)).await?;
         let head =
             if write.widens() { Box::pin(self.widen(&write.rows.schema())).await? } else { head };
         let checkpoint = write.checkpoint.clone();
@@ -199,6 +205,8 @@ impl Lane {
         let _lane = self.queue.lock().await;
         let head = self.head().await?.ok_or_else(|| self.missing())?;
         head.require_writable()?;
+        // The places of rows that an edit names are those of data files.
+        Box::pin(self.fold()).await?;
         let label = Label { operation: edit.verb().name().to_owned(), properties: BTreeMap::new() };
         let prepared = Prepared::edit(&self.around, &self.log, edit);
         Box::pin(self.publish_or_discard(prepared, None, &label)).await
@@ -223,6 +231,9 @@ impl Lane {
         operation: &str,
     ) -> Result<Commit> {
         let _lane = self.queue.lock().await;
+        if !prepared.goes_with_waiting() {
+            Box::pin(self.fold()).await?;
+        }
         let label = Label { operation: operation.to_owned(), properties: BTreeMap::new() };
         Box::pin(self.publish_or_discard(prepared, checkpoint, &label)).await
     }

@@ -48,6 +48,6 @@ pub use session::{
     check_expression, is_definition, is_edit, reads,
 };
 pub use shape::{conform, union};
-pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};
+pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState, WaitingChanges};
 pub use text::{csv_line, texts, values};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use self::action::{Add, Line};
+use self::action::{Add, Line, WaitingFile};
 use self::replay::Replay;
 use crate::failure::from_store;
 use crate::snapshot::Snapshot;
@@ -260,28 +260,42 @@ impl Log {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The files, relative to the table's folder, that commits after `version` added.
+    /// The files, relative to the table's folder, that commits after `version` added, or that wait there with changes.
     pub(crate) async fn added_after(&self, version: i64) -> Result<Vec<String>> {
         let mut added = Vec::new();
-        self.each_commit(version + 1.., |_, line| added.extend(line.add.map(|add| add.path)))
-            .await?;
+        self.each_commit(version + 1.., |_, line| {
+            added.extend(waiting(&line).into_iter().flatten().map(|file| file.path));
+            added.extend(line.add.map(|add| add.path));
+        })
+        .await?;
         Ok(added.into_iter().map(|path| plain_path(&path)).collect())
     }
 
-    /// When files, relative to the table's folder, were removed by commits that are still kept.
+    /// When files, relative to the table's folder, were removed by commits that are still kept. Changes are removed when
+    /// they wait no more.
     pub(crate) async fn removals(&self) -> Result<BTreeMap<String, Timestamp>> {
         let mut removed = BTreeMap::new();
+        let mut waited = BTreeSet::<String>::new();
         self.each_commit(0.., |at, line| {
+            if let Some(files) = waiting(&line) {
+                let waits: BTreeSet<String> = files.into_iter().map(|file| file.path).collect();
+                removed.extend(waited.difference(&waits).map(|path| (plain_path(path), at)));
+                waited = waits;
+            }
             removed.extend(line.remove.map(|remove| (plain_path(&remove.path), at)));
         })
         .await?;
         Ok(removed)
     }
 
-    /// What kept commits up to `version` added.
+    /// What kept commits up to `version` added, files of changes among it.
     pub(crate) async fn added_until(&self, version: i64) -> Result<Vec<Add>> {
         let mut added = Vec::new();
-        self.each_commit(..=version, |_, line| added.extend(line.add)).await?;
+        self.each_commit(..=version, |_, line| {
+            added.extend(waiting(&line).into_iter().flatten().map(|file| file.add()));
+            added.extend(line.add);
+        })
+        .await?;
         Ok(added)
     }
 
@@ -316,6 +330,11 @@ impl Log {
     fn failed(&self, doing: &str, error: object_store::Error) -> Error {
         from_store(&format!("{doing} table \"{}\"", self.location), error)
     }
+}
+
+/// The files of changes that wait from a commit of ours on, if the line is its own part.
+fn waiting(line: &Line) -> Option<Vec<WaitingFile>> {
+    line.commit_info.as_ref().and_then(action::waiting_files)
 }
 
 fn identity_of(meta: &ObjectMeta) -> String {

@@ -6,18 +6,25 @@
 //! is given and of no others; a statement that is put in our words reads no more than it named.
 
 mod command;
+mod copy;
+mod kind;
+mod list;
 mod numeric;
 mod parameter;
 mod relation;
+mod span;
 mod speech;
 mod value;
 
 pub use command::{Command, Fetch, split};
+pub use copy::{CopyForm, CopyWriter, Copying};
+pub use kind::{Kind, modifier};
 pub use parameter::constant;
 pub use relation::{Relation, RelationColumn, catalogue, mentions_catalogue};
 pub use speech::Told;
-pub use value::{Form, Kind, data_rows, modifier};
+pub use value::{Form, data_rows};
 
+pub(crate) use parameter::{list_of, type_of, type_of_cast};
 pub(crate) use speech::{Spoken, translate};
 
 use crate::Query;

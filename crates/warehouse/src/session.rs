@@ -16,6 +16,7 @@ pub(crate) mod division;
 mod edit;
 pub(crate) mod filled;
 mod guard;
+pub(crate) mod join_order;
 mod learned;
 mod names;
 pub(crate) mod namesakes;
@@ -60,6 +61,10 @@ pub struct Catalog {
     schemas: BTreeSet<String>,
     /// What its reader may see of some of them; all of the others.
     sights: BTreeMap<TableName, Sight>,
+    /// Names that are not there for its reader.
+    concealed: BTreeSet<TableName>,
+    /// Views whose queries find those all the same.
+    through: BTreeSet<TableName>,
     /// What queries of its reader may take; no more than the lake's limits say if absent.
     allowance: Option<Arc<Allowance>>,
     /// Whether predictions of learners that were not fitted yet are NULL.
@@ -119,6 +124,34 @@ impl Catalog {
         self
     }
 
+    /// Lets `name` mean nothing to the catalog's reader, as if there were no such thing, but in the queries of views that see
+    /// [through](Catalog::see_through). A name that means nothing is left alone.
+    pub fn conceal(&mut self, name: &TableName) -> &mut Self {
+        if self.entries.contains_key(name) {
+            self.concealed.insert(name.clone());
+        }
+        self
+    }
+
+    /// Lets what is concealed and fits mean what it did.
+    pub fn reveal(&mut self, fits: impl Fn(&TableName) -> bool) -> &mut Self {
+        self.concealed.retain(|name| !fits(name));
+        self
+    }
+
+    /// Lets the query of the view `name` find what is concealed from its reader. What of it the query does not select stays
+    /// out of plans and errors.
+    pub fn see_through(&mut self, name: &TableName) -> &mut Self {
+        self.through.insert(name.clone());
+        self
+    }
+
+    /// Lets there be no schema that has no names in it, but for those that `keep` says.
+    pub fn keep_schemas(&mut self, keep: impl Fn(&str) -> bool) -> &mut Self {
+        self.schemas.retain(|schema| keep(schema));
+        self
+    }
+
     /// Lets there be a schema, also without names in it.
     pub fn schema(&mut self, schema: impl Into<String>) -> &mut Self {
         self.schemas.insert(schema.into());
@@ -147,13 +180,13 @@ impl Catalog {
     /// Whether `name` is a query that is expanded where it is read.
     #[must_use]
     pub fn is_view(&self, name: &TableName) -> bool {
-        matches!(self.entries.get(name), Some(Entry::View(_)))
+        !self.concealed.contains(name) && matches!(self.entries.get(name), Some(Entry::View(_)))
     }
 
     /// Whether there is a schema of that name, empty or not.
     #[must_use]
     pub fn has_schema(&self, schema: &str) -> bool {
-        self.schemas.contains(schema) || self.entries.keys().any(|name| name.schema == schema)
+        self.schemas.contains(schema) || self.names().any(|name| name.schema == schema)
     }
 
     /// The queries of all views.
@@ -166,13 +199,13 @@ impl Catalog {
 
     /// Every name, in order.
     pub fn names(&self) -> impl Iterator<Item = &TableName> + Clone {
-        self.entries.keys()
+        self.entries.keys().filter(|name| !self.concealed.contains(*name))
     }
 
     /// Whether there is such a name.
     #[must_use]
     pub fn contains(&self, name: &TableName) -> bool {
-        self.entries.contains_key(name)
+        self.entries.contains_key(name) && !self.concealed.contains(name)
     }
 
     pub(crate) fn entry(&self, name: &TableName) -> Option<&Entry> {
@@ -189,6 +222,8 @@ pub struct Session {
     clock: Arc<dyn Clock>,
     /// What the names mean without what limits their reader: rules read by it.
     owner: Option<Arc<Owner>>,
+    /// What they mean in views that see through; there if something is concealed.
+    through: Option<Arc<Owner>>,
 }
 
 /// Names without limits.
@@ -201,11 +236,17 @@ struct Owner {
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog, clock: Arc<dyn Clock>) -> Self {
         let owner = (!catalog.sights.is_empty()).then(|| {
-            let whole = Catalog { sights: BTreeMap::new(), ..catalog.clone() };
+            let (sights, concealed) = (BTreeMap::new(), BTreeSet::new());
+            let whole = Catalog { sights, concealed, ..catalog.clone() };
             Arc::new(Owner { catalog: Arc::new(whole), resolved: Arc::default() })
         });
+        let through = (!catalog.concealed.is_empty()).then(|| {
+            // Rules hold there, too.
+            let open = Catalog { concealed: BTreeSet::new(), ..catalog.clone() };
+            Arc::new(Owner { catalog: Arc::new(open), resolved: Arc::default() })
+        });
         let resolved = Arc::new(Resolved::default());
-        Self { shared, catalog: Arc::new(catalog), resolved, clock, owner }
+        Self { shared, catalog: Arc::new(catalog), resolved, clock, owner, through }
     }
 
     /// Plans and runs a query as a task of its own, so that several that are waited for together use several
@@ -277,6 +318,8 @@ impl Session {
             catalog: &self.catalog,
             resolved: &self.resolved,
             owner: self.owner.as_deref(),
+            through: self.through.as_deref(),
+            outer: None,
             state,
         }
     }

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryPool;
 use flywheel_base::{Error, Result, Timestamp};
+use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
-use crate::log::action::{Add, Metadata, Protocol};
+use crate::lane::Newest;
+use crate::log::action::{Add, Metadata, Protocol, Waiting};
 use crate::log::stats::FileStats;
-use crate::{Checkpoint, Location, TableState};
+use crate::{Checkpoint, Location, TableState, WaitingChanges};
 
 /// Table features whose data files read like any other.
 const READABLE: [&str; 3] = ["timestampNtz", "vacuumProtocolCheck", "v2Checkpoint"];
@@ -69,14 +73,44 @@ pub(crate) struct Snapshot {
     /// does not depend on how the log was read.
     pub(crate) files: Vec<Arc<DataFile>>,
     pub(crate) checkpoints: BTreeMap<String, Checkpoint>,
+    /// Changes that are not merged into the files yet: the table's rows are those of both.
+    pub(crate) waiting: Option<Waiting>,
+    /// What those changes amount to, once somebody had to know.
+    pub(crate) newest: OnceCell<Arc<Newest>>,
     /// Tells this head commit's file from another one of the same version.
     pub(crate) identity: String,
 }
 
 impl Snapshot {
-    /// The number of rows, if every file tells.
+    /// The number of rows, if every file tells and no changes wait.
     pub(crate) fn rows(&self) -> Option<u64> {
+        if self.waiting.is_some() {
+            return None;
+        }
         self.files.iter().map(|file| file.rows(&self.schema)).sum()
+    }
+
+    /// The files of the changes that wait, the oldest first.
+    pub(crate) fn waiting_files(&self) -> Result<Vec<Arc<DataFile>>> {
+        let files = self.waiting.iter().flat_map(|waiting| &waiting.files);
+        files.map(|file| DataFile::new(&self.folder, file.add()).map(Arc::new)).collect()
+    }
+
+    /// The changes that wait, the newest of each key; none if none wait. They are looked at once and kept.
+    ///
+    /// # Errors
+    /// Those of the store; [`flywheel_base::ErrorKind::Exhausted`] if their keys do not fit into memory.
+    pub(crate) async fn newest(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        memory: &Arc<dyn MemoryPool>,
+    ) -> Result<Option<Arc<Newest>>> {
+        let Some(waiting) = &self.waiting else { return Ok(None) };
+        let find = || async {
+            let files = self.waiting_files()?;
+            Newest::find(store, memory, &self.schema, &waiting.key, files).await.map(Arc::new)
+        };
+        self.newest.get_or_try_init(find).await.map(|newest| Some(Arc::clone(newest)))
     }
 
     /// What others may know.
@@ -89,6 +123,13 @@ impl Snapshot {
             files: self.files.len(),
             bytes: self.files.iter().map(|file| file.add.size.unsigned_abs()).sum(),
             checkpoints: self.checkpoints.clone(),
+            waiting: self.waiting.as_ref().map_or_else(WaitingChanges::default, |waiting| {
+                WaitingChanges {
+                    files: waiting.files.len(),
+                    rows: waiting.files.iter().map(|file| file.rows).sum(),
+                    bytes: waiting.files.iter().map(|file| file.size.unsigned_abs()).sum(),
+                }
+            }),
         }
     }
 

@@ -28,7 +28,7 @@ pub struct TableState {
     pub committed_at: Timestamp,
     /// The columns.
     pub schema: SchemaRef,
-    /// The number of rows; `None` if a file written by another program does not tell.
+    /// The number of rows; `None` if a file written by another program does not tell, or changes wait.
     pub rows: Option<u64>,
     /// The number of data files.
     pub files: usize,
@@ -36,6 +36,20 @@ pub struct TableState {
     pub bytes: u64,
     /// The last committed checkpoint of every application that wrote one.
     pub checkpoints: BTreeMap<String, Checkpoint>,
+    /// The changes that are not merged into the data files yet.
+    pub waiting: WaitingChanges,
+}
+
+/// Changes that lie beside a table's data files until they are merged into them. Readers of the lake see the table as if
+/// they were merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingChanges {
+    /// Their files.
+    pub files: usize,
+    /// How many they are; a key that changed in several commits counts as often.
+    pub rows: u64,
+    /// The size of their files in bytes.
+    pub bytes: u64,
 }
 
 /// One entry of a table's history.

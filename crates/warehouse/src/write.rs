@@ -90,6 +90,17 @@ pub enum WriteMode {
         /// The boolean column that marks a deletion; NULL means false.
         deleted: String,
     },
+    /// Like [`WriteMode::MergeChanges`], where the last row of a key wins and the changes are only put beside the data
+    /// files, so that a commit costs as much as its changes and not as much as the files they fall into. Readers of the
+    /// lake see the table as if they were merged; other programs see it without them until
+    /// [`crate::Lake::merge_changes`] merges them, as does every other write. Rows that lack a column of the table are
+    /// merged at once.
+    Changes {
+        /// The columns that identify a row; none of them may be NULL.
+        key: Vec<String>,
+        /// The boolean column that marks a deletion; NULL means false.
+        deleted: String,
+    },
     /// Every version of a row is kept, with the moments from which and until which it holds in the
     /// columns [`crate::VALID_FROM`] and [`crate::VALID_TO`]. Of two given rows with one key and moment the later
     /// wins; one that equals its open version changes nothing. A version that began after a change that ends it,

@@ -115,7 +115,7 @@ export function Ask<T>({ of, lines, children }: { of: Asked<T>; lines?: number; 
 const TONES: Record<string, "ok" | "warn" | "bad" | "idle" | "brand"> = {
   ok: "ok", following: "ok", succeeded: "ok", published: "ok", passed: "ok", delivered: "ok", active: "ok", fresh: "ok", complete: "ok", works: "ok",
   running: "brand", starting: "brand", queued: "brand", waiting: "brand", pending: "brand",
-  attention: "warn", failing: "warn", warned: "warn", warn: "warn", blocked: "warn", paused: "warn", interrupted: "warn", open: "warn", stale: "warn", "never built": "idle",
+  attention: "warn", failing: "warn", partial: "warn", warned: "warn", warn: "warn", blocked: "warn", paused: "warn", interrupted: "warn", open: "warn", stale: "warn", "never built": "idle",
   failed: "bad", broken: "bad", dead: "bad", harms: "bad", revoked: "bad",
 };
 const MARKS: Record<string, IconName> = { ok: "check", warn: "alert", bad: "failed" };

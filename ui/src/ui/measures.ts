@@ -5,7 +5,7 @@ import type { Language } from "../format";
 /** Measures are better when higher, but for errors. */
 const LESS_IS_BETTER = /wape|mase|smape|mae|rmse|mse|brier|log.?loss|error|deviance|pinball/i;
 /** A share of intervals that held is as good as it is near to what was promised. */
-const NEAR_IS_BETTER = /^coverage(, all truths so far)?$/i;
+const NEAR_IS_BETTER = /^coverage( of groups)?(, all truths so far)?$/i;
 
 export const isNear = (measure: string) => NEAR_IS_BETTER.test(measure);
 export const isLess = (measure: string) => LESS_IS_BETTER.test(measure);
@@ -19,7 +19,7 @@ export function better({ measure, value, baseline }: Pick<Measure, "measure" | "
 /** Names of measures, and what stands behind their commas, as people say them in Chinese; the API says them in English. */
 const CHINESE: Record<string, string> = {
   "brier": "Brier 分数", "mean squared error": "均方误差", "log loss": "对数损失", "calibration error": "校准误差", "auc": "AUC", "mae": "平均绝对误差", "wape": "WAPE",
-  "wape_on_named_days": "特殊日期的 WAPE", "wape_of_levels": "各层级的 WAPE", "coverage": "覆盖率", "total_ratio": "总量比", "qini": "Qini 系数", "reward": "收益",
+  "wape_on_named_days": "特殊日期的 WAPE", "wape_of_levels": "各层级的 WAPE", "coverage": "覆盖率", "coverage of groups": "各组的覆盖率", "total_ratio": "总量比", "qini": "Qini 系数", "reward": "收益",
   "effect on the best 30 %": "前 30% 的效果", "share of later events in the window": "之后事件落在时段内的占比", "gain of ranking": "排序的增益", "answers a place": "每个位置的响应",
   "before learning": "学习前", "held back": "留出数据", "held-back seeds": "留出的种子", "known outcomes": "已知结果", "beside an even choice": "对比均匀选择", "lower end": "区间下限", "ranked": "重新排序",
   "held-back seeds in the best 5 %": "前 5% 中留出种子的占比", "held-back seeds in the best 10 %": "前 10% 中留出种子的占比", "held-back seeds in the best 20 %": "前 20% 中留出种子的占比", "beside the mean seed": "对比平均种子",

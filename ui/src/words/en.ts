@@ -142,6 +142,7 @@ export const en = {
   "status.following": "followed",
   "status.starting": "starting",
   "status.failing": "tried again",
+  "status.partial": "followed in part",
   "status.stopped": "stopped",
   "status.blocked": "held back",
   "status.cancelled": "cancelled",

@@ -144,6 +144,7 @@ export const zh: Record<keyof typeof en, string> = {
   "status.following": "跟随中",
   "status.starting": "正在开始",
   "status.failing": "重试中",
+  "status.partial": "部分跟随中",
   "status.stopped": "已停止",
   "status.blocked": "已拦截",
   "status.cancelled": "已取消",

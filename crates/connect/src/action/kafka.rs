@@ -200,7 +200,7 @@ mod tests {
     use crate::kafka::testing;
 
     fn action(settings: Value) -> Result<Box<dyn Action>> {
-        let context = ActionContext { base_dir: "/".into() };
+        let context = ActionContext { base_dir: "/".into(), ..Default::default() };
         ActionEntry::named("kafka").unwrap().build(settings, &context)
     }
 

@@ -21,7 +21,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use self::send::{Reading, RestSender, RowRequest, kebab, without_values};
+pub(crate) use self::send::{
+    Attempt, NOT_CONFIRMED, Reading, RestSender, RowRequest, kebab, without_values,
+};
 pub(crate) use self::template::{PathTemplate, Template, check_columns, one_place};
 use super::{
     Destination, DestinationConfig, DestinationContext, Estimate, Guarantee, Progress, WriteMode,
@@ -31,6 +33,7 @@ use crate::http::{Client, JsonPath, Pace, real_pace};
 use crate::ledger::{LedgerWriter, WriteRules, check_types, handed_over, open_ledger};
 use crate::source::rest::Rest;
 use crate::source::{Source, settings};
+use crate::upsert::{UpsertRequest, Upserts};
 
 /// Rows in one request at most.
 const BATCH_MAX: usize = 10_000;
@@ -180,6 +183,7 @@ impl DestinationConfig for Rest {
     const ABOUT: &'static str = "records of a web API that takes JSON";
     const MODES: &'static [WriteMode] = &[WriteMode::Append, WriteMode::Merge, WriteMode::Mirror];
     const GUARANTEE: Guarantee = Guarantee::IdempotentByKey;
+    const UPSERTS: bool = true;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
         Ok(Box::new(self.writing(ctx, real_pace())?))
@@ -237,6 +241,21 @@ impl Destination for RestDestination {
         let target: RestTarget = settings("target", request.target.clone())?;
         let removed = target.delete.as_ref().and_then(|delete| delete.batch);
         Ok(Some(rows.requests(target.batch.unwrap_or(1), removed.unwrap_or(1))))
+    }
+
+    fn upserts(&self, request: &UpsertRequest) -> Result<Upserts> {
+        let mut target: RestTarget = settings("target", request.target.clone())?;
+        request.check_untied()?;
+        let harmless = target.repeatable;
+        target.repeatable |= request.once;
+        let mut sender = self.sender(&target, &request.as_write())?;
+        sender.repeatable =
+            harmless || request.key.is_some() || target.idempotency_header.is_some();
+        if request.key.is_none() && target.idempotency_header.is_some() {
+            // What is sent again is known by the header alone, so it must be the same request.
+            sender.put.rows_max = 1;
+        }
+        Ok(Upserts::new(sender))
     }
 }
 
@@ -358,6 +377,7 @@ fn reading(errors: Option<&RowErrors>, id_column: String) -> Result<Reading> {
         busy: errors.busy.iter().cloned().collect(),
         taken: None,
         taken_index: None,
+        taken_id: None,
     })
 }
 

@@ -29,6 +29,7 @@ use crate::http::{JsonPath, Pace, real_pace};
 use crate::ledger::{WriteRules, handed_over};
 use crate::source::salesforce::{Org, Salesforce, checked_name};
 use crate::source::{PAGE_ROWS_DEFAULT, Source, settings};
+use crate::upsert::{UpsertRequest, Upserts};
 
 /// Rows in one composite request.
 const COMPOSITE_ROWS: usize = 200;
@@ -66,6 +67,7 @@ impl DestinationConfig for Salesforce {
     const ABOUT: &'static str = "objects of a Salesforce org";
     const MODES: &'static [WriteMode] = &[WriteMode::Merge, WriteMode::Mirror];
     const GUARANTEE: Guarantee = Guarantee::IdempotentByKey;
+    const UPSERTS: bool = true;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
         Ok(Box::new(self.writing(ctx, real_pace())?))
@@ -149,6 +151,27 @@ impl Destination for SalesforceDestination {
         let put = (rows.put / page).saturating_mul(of_page(page)) + of_page(rows.put % page);
         // Records are removed one by one.
         Ok(Some(put.saturating_add(rows.removed)))
+    }
+
+    fn upserts(&self, request: &UpsertRequest) -> Result<Upserts> {
+        let target: SalesforceTarget = settings("target", request.target.clone())?;
+        request.check_once()?;
+        request.check_untied()?;
+        for name in &request.fields {
+            checked_name("a field", name)?;
+        }
+        let external_id = target.external_id.as_ref().filter(|_| request.key.is_some());
+        if external_id.is_some_and(|external_id| request.key.as_ref() != Some(external_id)) {
+            return Err(Error::invalid("`key` is not the target's `external_id`")
+                .hint("Leave `external_id` out: records are found by `key`."));
+        }
+        let mut sender = self.sender(&target, request.key.as_deref().unwrap_or("Id"))?.composite;
+        if request.key.is_none() {
+            // By record id and without one: each row makes a record.
+            sender.put.method = Method::POST;
+            sender.repeatable = false;
+        }
+        Ok(Upserts::new(sender))
     }
 }
 

@@ -41,6 +41,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// The longest wait a server may ask for before the run gives up and comes back later.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How long a server is left alone that has too many requests and does not say until when.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 5;
 
@@ -166,6 +169,24 @@ pub(crate) struct Client {
     quota: Option<Quota>,
     pace: Arc<dyn Pace>,
     rng: Mutex<Rng>,
+}
+
+/// Why a request that is sent once has no answer that says what became of it.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    /// What went wrong.
+    pub(crate) error: Error,
+    /// Whether the server may have done what it was asked for.
+    pub(crate) perhaps_done: bool,
+    /// How long the server asks to wait before the next request, if it does.
+    pub(crate) wait: Option<Duration>,
+}
+
+impl Unanswered {
+    /// Nothing has left.
+    fn unsent(error: Error) -> Self {
+        Self { error, perhaps_done: false, wait: None }
+    }
 }
 
 /// Why there is no answer.
@@ -298,6 +319,39 @@ impl Client {
                 return Err(error.context(format!("given up after {tries} tries")));
             }
             self.back_off(tries, asked, error).await?;
+        }
+    }
+
+    /// Sends a request one time, for callers that keep what they send and come back by themselves; a token that the server
+    /// refuses is renewed first. The answer can be a refusal.
+    pub(crate) async fn attempt(&self, call: &Call) -> Result<Answer, Unanswered> {
+        let url = self.url(call).map_err(Unanswered::unsent)?;
+        let mut renewed = false;
+        loop {
+            let token = self.credentials.token(self).await.map_err(Unanswered::unsent)?;
+            self.admit().await.map_err(Unanswered::unsent)?;
+            let answer = match self.once(call, &url, token.as_ref()).await {
+                Ok(answer) => answer,
+                Err(NoAnswer { error, sent, .. }) => {
+                    return Err(Unanswered { error, perhaps_done: sent, wait: None });
+                }
+            };
+            let refused = answer.status == StatusCode::UNAUTHORIZED;
+            if refused && self.credentials.renewable() && !renewed {
+                self.credentials.refuse(token.as_ref());
+                renewed = true;
+                continue;
+            }
+            let asked = asked_wait(&answer.headers, Some(self.now()));
+            if !is_temporary(&answer, false, asked.is_some()) {
+                self.note_quota(&answer);
+                return Ok(answer);
+            }
+            // Who has too many requests does nothing about them.
+            let busy = matches!(answer.status.as_u16(), 403 | 429);
+            let wait = asked.or_else(|| busy.then_some(BUSY_WAIT));
+            let error = answer.error();
+            return Err(Unanswered { error, perhaps_done: !busy, wait });
         }
     }
 

@@ -45,6 +45,13 @@ pub(crate) struct OutRow {
     op: Op,
 }
 
+impl OutRow {
+    /// A row that is put there alone, of which no account is kept.
+    pub(crate) fn alone(values: Map<String, Value>) -> Self {
+        Self { values, place: 0, mark: Mark { key: 0, fingerprint: 0 }, op: Op::Put }
+    }
+}
+
 /// What is wrong with a row, in the target's eyes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {

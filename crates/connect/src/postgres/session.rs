@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// The driver's own limit covers the connection only, not what a mute server answers after it.
-    async fn opened<T>(
+    pub(super) async fn opened<T>(
         &self,
         opening: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T> {

@@ -11,14 +11,9 @@ use flywheel_algo::stats::cuped;
 use flywheel_algo::stats::ratio::{self, Part};
 use flywheel_algo::stats::sequence;
 use flywheel_base::Result;
-use flywheel_project::resource::policy::{
-    Better, DeclaredMetric, Experiment, Measure, Outcome, PerValue,
-};
+use flywheel_project::resource::policy::{Better, DeclaredMetric, Experiment, Measure, PerValue};
 
-use super::{Compared, Line, Unit, events_after, standing_of};
-use crate::context::Context;
-use crate::experiment::persons::Persons;
-use crate::outcome::ByUnit;
+use super::{Compared, Counting, Line, Unit, standing_of};
 
 /// What one unit has of a declared metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,13 +50,10 @@ enum For {
 /// # Errors
 /// Those of the metrics' SQL.
 pub(super) async fn count(
-    ctx: &Context<'_>,
-    name: &str,
-    (experiment, outcome): (&Experiment, &Outcome),
-    (decisions, persons): (&ByUnit, &Persons),
+    counting: &Counting<'_, '_>,
     units: &mut BTreeMap<String, Unit>,
 ) -> Result<()> {
-    for (at, metric) in experiment.metrics.iter().enumerate() {
+    for (at, metric) in counting.experiment.metrics.iter().enumerate() {
         let queries = match &metric.measure {
             Measure::Ratio(of) => {
                 vec![(For::Numerator, &of.numerator), (For::Denominator, &of.denominator)]
@@ -69,24 +61,20 @@ pub(super) async fn count(
             Measure::Quantile(of) => vec![(For::Values, &of.events)],
         };
         for (part, sql) in queries {
-            let what = format!("experiment \"{name}\": metric \"{}\"", metric.name);
-            for row in events_after(ctx, &what, sql, decisions, outcome).await? {
-                let unit = units.get_mut(persons.of(&row.unit_id));
-                let Some(figure) = unit.and_then(|unit| unit.declared.get_mut(at)) else {
-                    continue;
-                };
-                match (figure, part) {
-                    (Figure::Ratio { numerator, .. }, For::Numerator) => {
-                        *numerator += row.value.unwrap_or(1.0);
-                    }
-                    (Figure::Ratio { denominator, .. }, For::Denominator) => {
-                        *denominator += row.value.unwrap_or(1.0);
-                    }
-                    (Figure::Each(values), For::Values) => values.extend(row.value),
-                    (Figure::Sum(sum), For::Values) => *sum += row.value.unwrap_or(1.0),
-                    _ => {}
+            let of = format!("metric \"{}\"", metric.name);
+            let add = |unit: &mut Unit, value: Option<f64>| match (unit.declared.get_mut(at), part)
+            {
+                (Some(Figure::Ratio { numerator, .. }), For::Numerator) => {
+                    *numerator += value.unwrap_or(1.0);
                 }
-            }
+                (Some(Figure::Ratio { denominator, .. }), For::Denominator) => {
+                    *denominator += value.unwrap_or(1.0);
+                }
+                (Some(Figure::Each(values)), For::Values) => values.extend(value),
+                (Some(Figure::Sum(sum)), For::Values) => *sum += value.unwrap_or(1.0),
+                _ => {}
+            };
+            counting.each(&of, sql, units, add).await?;
         }
     }
     Ok(())

@@ -26,10 +26,10 @@ use super::{ARTIFACT, Fitted, LearnerEntry, Measure, last_fit, write_scores};
 use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
 
-use self::adapted::Adapted;
+use self::adapted::{Adapted, Published};
 pub(crate) use self::asked::Asked;
-use self::levels::Levels;
 pub(super) use self::levels::{COLUMNS as LEVEL_COLUMNS, table_of as levels_of};
+use self::levels::{Last, Levels};
 use self::marks::Marks;
 
 /// Its entry.
@@ -131,6 +131,15 @@ impl Stored {
     fn kept(&self, series: &str, through: i64) -> Option<Kept<'_>> {
         let compared = self.compared.get(series).copied()?;
         Kept::of(self.series.get(series)?, compared, self.days.get(series), through)
+    }
+
+    /// What was published of the series.
+    fn published(&self) -> Published<'_> {
+        Published {
+            series: self.series.iter().map(|(id, series)| (id.clone(), series)).collect(),
+            adapted: self.adapted.as_ref(),
+            through: self.through,
+        }
     }
 }
 
@@ -274,6 +283,8 @@ pub(super) async fn learn(
         }
         if let Some(levels) = &stored.levels {
             detail.insert("adding_up".to_owned(), levels.detail());
+            let intervals = levels.intervals(settings);
+            detail.extend(intervals.map(|of| ("intervals_of_groups".to_owned(), of)));
         }
         if let Some(adapted) = &stored.adapted {
             detail.insert("intervals".to_owned(), adapted.detail(settings));
@@ -459,7 +470,10 @@ fn fit_all(
 ) -> Result<(Stored, Vec<Measure>)> {
     let settings = asked.settings;
     let options = options_for(settings, policies, asked.age_days);
-    let adapted = Adapted::learn(before, histories, asked.through, settings)?;
+    let published = before.map(Stored::published);
+    let adapted = Adapted::learn(published.as_ref(), histories, asked.through, settings)?;
+    let of_groups =
+        before.and_then(|before| Some(before.levels.as_ref()?.published(before.through)));
     // With other named days a method is chosen anew.
     let before = before.filter(|before| before.calendar == asked.marks.names());
     let fitted = histories
@@ -493,9 +507,13 @@ fn fit_all(
     stored.asked = asked::all(histories, &stored, &options, policies)?;
     let mut measures = backtest_all(histories, asked, &stored.days, &options)?;
     measures.extend(on_named_days(&judged));
-    measures.extend(stored.adapted.as_ref().and_then(Adapted::measure));
-    let levels = before.and_then(|before| before.levels.as_ref());
-    measures.extend(levels::add_up(histories, asked, levels, &options, &mut stored)?);
+    let held = |adapted: &Adapted| adapted.measure("coverage, all truths so far");
+    measures.extend(stored.adapted.as_ref().and_then(held));
+    let last = Last {
+        levels: before.and_then(|before| before.levels.as_ref()),
+        published: of_groups.as_ref(),
+    };
+    measures.extend(levels::add_up(histories, asked, &last, &options, &mut stored)?);
     Ok((stored, measures))
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use flywheel_base::{Error, Result};
 use flywheel_project::Project;
 use flywheel_runtime::access::{self, Misfit};
-use flywheel_runtime::{Access, connectors};
+use flywheel_runtime::{Access, connectors, metadata};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -57,7 +57,7 @@ impl Runs for Check {
 /// What only the lake knows of rules: columns and expressions that do not fit its tables. A project that has
 /// no lake yet has nothing to compare with.
 async fn misfits(app: &App, project: &Project) -> Result<Vec<Misfit>> {
-    if project.rules.is_empty() || !project.dir.join(".flywheel/meta.db").is_file() {
+    if project.rules.is_empty() || !metadata::is_there(&project.dir, &project.file) {
         return Ok(Vec::new());
     }
     access::misfits(&app.open(Access::Read).await?).await

@@ -38,6 +38,9 @@ impl Runs for Connectors {
                 [destination.about.to_owned(), String::new(), String::new(), String::new()]
             });
             row[2] = modes.join(", ");
+            if destination.upserts {
+                row[2].push_str(", records of actions");
+            }
             destination.guarantee.words().clone_into(&mut row[3]);
         }
         let mut grid = Grid::new(&["type", "what it is", "read", "write", "after a crash"]);

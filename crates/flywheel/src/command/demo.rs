@@ -1,5 +1,6 @@
 //! `flywheel demo`: the whole wheel on a simulated shop, in about a minute.
 
+mod like;
 mod loopback;
 mod story;
 mod visitors;
@@ -47,6 +48,9 @@ pub(crate) struct Demo {
     /// Ends after the last turn; a program without web pages does, unless one of the options below is given
     #[arg(long)]
     no_serve: bool,
+    /// Trades as the orders in the CSV files of this folder, in the columns of Online Retail: how often customers order and how much, prices, what is popular, when it is busy, and what is cancelled; none of their rows, customers or products is used
+    #[arg(long, value_name = "FOLDER")]
+    like: Option<PathBuf>,
     /// Serves the project after the last turn while the shop goes on, also without web pages
     #[arg(long, conflicts_with = "no_serve")]
     serve: bool,
@@ -69,14 +73,23 @@ impl Runs for Demo {
         let every = self.pace.unwrap_or_else(|| PACE.to_owned());
         let pace = super::serve::between("--pace", &every)?;
         let dir = app.start.join(&self.dir);
+        let fitted = match &self.like {
+            Some(folder) => Some(like::fit(&app.start.join(folder))?),
+            None => None,
+        };
         prepare(&dir)?;
-        let mut world = World::new(self.seed, Settings { days: self.days, ..Settings::default() })?;
+        let trade = fitted.as_ref().map(|fitted| fitted.trade.clone()).unwrap_or_default();
+        let settings = Settings { days: self.days, trade, ..Settings::default() };
+        let mut world = World::new(self.seed, settings)?;
         app.output.message(&format!(
             "A shop of {} customers, all simulated (seed {}), in {}",
             Settings::default().customers,
             self.seed,
             dir.display()
         ));
+        if let Some((fitted, folder)) = fitted.as_ref().zip(self.like.as_ref()) {
+            app.output.message(&like::tell(fitted, folder));
+        }
         for day in world.history() {
             write_day(&dir, &day)?;
         }

@@ -103,6 +103,8 @@ impl Runs for Metric {
             }
             Verb::Query { question, reader } => {
                 let reading = super::sql::reading(&workspace, reader.as_deref())?;
+                let measured = reading.granted(project).map(|granted| Box::new(granted.measured()));
+                let project = measured.as_deref().unwrap_or(project);
                 let compiled = compile(app.output, project, question)?;
                 let session = workspace.session_for(&compiled.sql, &reading).await?;
                 let query = session.query(&compiled.sql).await.map_err(|error| {

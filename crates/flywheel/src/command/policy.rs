@@ -263,7 +263,7 @@ fn previewed(app: &App, preview: &Preview) -> Result<Exit> {
             one.action.clone(),
             format!("{:.4}", one.propensity),
             text(&one.items),
-            text(&one.payload),
+            text(if one.written.is_some() { &one.written } else { &one.payload }),
         ]);
     }
     if !app.output.for_people() {

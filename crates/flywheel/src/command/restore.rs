@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use flywheel_base::Result;
+use flywheel_project::Project;
 use flywheel_runtime::backup::{self, Restored};
 use serde_json::json;
 
@@ -60,6 +61,12 @@ impl Runs for Restore {
         }
         for damaged in &manifest.damaged {
             app.output.message(&format!("warning: {damaged} was damaged before the backup"));
+        }
+        let file = Project::file_of(&dir, &app.choices);
+        if file.is_ok_and(|file| file.metadata.postgres.is_some()) {
+            app.output.message(
+                "the metadata came back as the file .flywheel/meta.db: name an empty schema in flywheel.yaml and run `flywheel metadata move --to postgres`, or take `metadata` out to use the file",
+            );
         }
         app.output.message(
             "before it turns again: stop the project it came from, as both would send what waits in the outbox",

@@ -67,8 +67,8 @@ impl Runs for Sql {
             return Ok(Exit::Done);
         }
         let workspace = self.environment.open(&app, Access::Read).await?;
-        let text = workspace.expanded(&text)?;
         let reading = reading(&workspace, self.reader.as_deref())?;
+        let text = workspace.expanded_for(&text, &reading)?;
         let session = match &self.at {
             None => workspace.session_for(&text, &reading).await?,
             Some(at) => workspace.session_at(&parse_at(at)?, &text, &reading).await?,

@@ -53,13 +53,15 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
     if wheel.simulated {
         app.output.line("The customers of this project are simulated.")?;
     }
-    let mut tables = Grid::new(&["landed table", "#rows", "#version"]);
+    let number = |known: Option<u64>| known.map_or_else(String::new, |n| n.to_string());
+    let changes_wait = wheel.landed.iter().any(|table| table.waiting_changes > Some(0));
+    let mut titles = vec!["landed table", "#rows", "#version"];
+    titles.extend(changes_wait.then_some("#changes that wait"));
+    let mut tables = Grid::new(&titles);
     for table in &wheel.landed {
-        tables.row(vec![
-            table.name.clone(),
-            table.rows.map_or_else(String::new, |n| n.to_string()),
-            table.version.to_string(),
-        ]);
+        let mut row = vec![table.name.clone(), number(table.rows), table.version.to_string()];
+        row.extend(changes_wait.then(|| number(table.waiting_changes)));
+        tables.row(row);
     }
     app.output.line("")?;
     app.output.grid(&tables)?;
@@ -104,6 +106,12 @@ fn followed(one: &FollowedStatus) -> String {
             let attempt = one.attempt.unwrap_or_default();
             format!(
                 "FAILING: sync {sync} is tried again at {next}, after {attempt} attempts{until}: {why}"
+            )
+        }
+        ("partial", Some(next)) => {
+            let aside = one.aside.join(", ");
+            format!(
+                "SET ASIDE: {aside}, tried again at {next}; the rest of sync {sync} goes on{until}: {why}"
             )
         }
         ("paused", _) => format!("PAUSED: sync {sync} is not followed{until}: {why}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use flywheel_base::quantity::duration_us;
 use flywheel_base::{Error, Result};
-use flywheel_runtime::follow::{Beat, follow, followed};
+use flywheel_runtime::follow::{Beat, Options, follow, followed};
 use flywheel_runtime::halt::COMMAND_LINE;
 use flywheel_runtime::task::sync::{Landed, Synced};
 use flywheel_runtime::{Access, Workspace, forget, run};
@@ -30,9 +30,9 @@ pub(crate) struct Sync {
     /// Goes on until Ctrl-C: follows logs of changes, and reads all other streams again and again
     #[arg(long, conflicts_with = "restart")]
     follow: bool,
-    /// How long a stream without a log rests before it is read again: `30s`, `5m`, `1h`
-    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "follow", value_parser = duration)]
-    every: Duration,
+    /// How long a stream without a log rests before it is read again: `30s`, `5m`, `1h`; if absent, what its sync says in `read_every`, or 10s
+    #[arg(long, value_name = "DURATION", requires = "follow", value_parser = duration)]
+    every: Option<Duration>,
     /// Removes what syncs whose files are gone made at their sources for reading logs (PostgreSQL: replication slot and publication); needs --yes
     #[arg(long, conflicts_with_all = ["restart", "follow"], requires = "names")]
     forget: bool,
@@ -63,12 +63,13 @@ fn duration(text: &str) -> Result<Duration> {
 async fn until_asked(
     workspace: &Workspace,
     names: &[String],
-    every: Duration,
+    every: Option<Duration>,
     progress: &Progress,
 ) -> Result<Synced> {
     let (send, stop) = watch::channel(false);
     let unheard = |_: &str, _: &Beat| ();
-    let mut following = pin!(follow(workspace, names, every, stop, progress, &unheard));
+    let options = Options { every, ..Options::default() };
+    let mut following = pin!(follow(workspace, names, &options, stop, progress, &unheard));
     tokio::select! {
         synced = &mut following => synced,
         () = asked_to_end() => {

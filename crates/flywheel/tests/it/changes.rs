@@ -48,6 +48,20 @@ impl Shop {
         shop
     }
 
+    /// The same project, whose changes wait in a table of changes.
+    fn with_table_of_changes() -> Self {
+        let shop = Self::new();
+        let sync = std::fs::read_to_string(shop.house.dir().join("syncs/shop.yaml")).unwrap();
+        let sync = sync.replace("write: mirror,", "write: mirror, changes: table,");
+        shop.house.write("syncs/shop.yaml", sync);
+        shop
+    }
+
+    /// The folder of a table of the lake.
+    fn table(&self, name: &str) -> std::path::PathBuf {
+        self.house.dir().join(".flywheel/lake/raw").join(name)
+    }
+
     pub(crate) fn run(&self, sql: &str) -> String {
         postgres().psql(&self.database, sql)
     }
@@ -526,6 +540,45 @@ fn a_followed_log_lands_by_itself_and_survives_its_connection() {
 }
 
 #[test]
+fn changes_that_wait_beside_a_table_are_seen_by_everybody_and_merged_once() {
+    let shop = Shop::with_table_of_changes();
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after the whole read");
+    let mut follower = Follower::start(&shop.house);
+    shop.run(&round(1));
+    shop.run("alter table customers add column city text; update customers set city = 'Ulm' where id % 10 = 1");
+    shop.run(&round(2));
+    follower.assert_reaches(&shop, "while the changes wait");
+    follower.child.kill().unwrap();
+    follower.child.wait().unwrap();
+    // Whether or not it had begun to merge them, nothing is there twice, by any way to the table.
+    shop.assert_equal("after the follower was killed");
+    let count = |sql: &str| shop.house.cell(sql);
+    let twice = "select count(*) from (select id from raw.orders group by id having count(*) > 1)";
+    assert_eq!(count(twice), "0");
+    assert_eq!(count("select count(*) from raw.orders"), shop.run("select count(*) from orders"));
+    let city = "select count(*) from raw.customers where city = 'Ulm'";
+    assert_eq!(count(city), shop.run("select count(*) from customers where city = 'Ulm'"));
+    shop.house.write(
+        "models/mart/spent.sql",
+        "select customer, sum(amount) as spent from {{ source('raw', 'orders') }} group by customer",
+    );
+    shop.house.ok(&["build"]);
+    let spent = shop.run("select cast(sum(amount) * 100 as bigint) from orders");
+    assert_eq!(count("select cast(sum(spent) * 100 as bigint) from mart.spent"), spent);
+    shop.run(&round(3));
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after the changes were merged");
+    assert!(shop.table("orders").join("_changes").is_dir(), "the changes waited");
+    let log = std::fs::read_dir(shop.table("orders").join("_delta_log")).unwrap();
+    let mut commits: Vec<_> = log.map(|file| file.unwrap().path()).collect();
+    commits.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    commits.sort();
+    let last = std::fs::read_to_string(commits.last().unwrap()).unwrap();
+    assert!(last.contains("merge changes") && !last.contains("\"waiting\""), "{last}");
+}
+
+#[test]
 fn what_has_not_come_yet_can_be_seen() {
     // A server of its own: the length of its log is not of one database.
     let server = Postgres::start();
@@ -587,7 +640,15 @@ fn files_are_read_again_while_they_are_followed() {
 
 #[test]
 fn kills_at_any_moment_neither_lose_nor_double_a_change() {
-    let shop = Shop::new();
+    assert_survives_kills(&Shop::new());
+}
+
+#[test]
+fn kills_at_any_moment_neither_lose_nor_double_a_change_that_waits() {
+    assert_survives_kills(&Shop::with_table_of_changes());
+}
+
+fn assert_survives_kills(shop: &Shop) {
     for n in 1..13_u32 {
         shop.run(&round(n));
         let mut child = binary()

@@ -133,3 +133,25 @@ fn copy_inputs(from: &std::path::Path, to: &std::path::Path) {
         }
     }
 }
+
+#[test]
+fn a_folder_that_does_not_tell_how_a_shop_trades_is_refused_before_anything_is_made() {
+    let house = House::new();
+    house.write("orders/a.csv", "order,item\n1,2\n");
+    let refused = |folder: &str| {
+        let output = binary()
+            .args(["demo", "--no-serve", "--like"])
+            .arg(house.path(folder))
+            .arg("--dir")
+            .arg(house.path("made"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(!house.path("made").exists());
+        text(&output.stderr)
+    };
+    let complaint = refused("orders");
+    assert!(complaint.contains("a.csv: line 1 has no column \"InvoiceNo\""), "{complaint}");
+    assert!(complaint.contains("Online Retail"), "{complaint}");
+    assert!(refused("nowhere").contains("nowhere"));
+}

@@ -40,12 +40,31 @@ fn followed(shop: &Shop, more: &str) {
 
 /// Waits until the shop's sync is followed as is said; what is then told of it.
 fn until_state(owner: &Owner<'_>, state: &str) -> Value {
+    until_state_of("shop", owner, state)
+}
+
+/// The same of any sync.
+fn until_state_of(sync: &str, owner: &Owner<'_>, state: &str) -> Value {
     let mut told = Value::Null;
     until(state, || {
-        told = owner.get("/v1/syncs/shop")["following"].clone();
+        told = owner.get(&format!("/v1/syncs/{sync}"))["following"].clone();
         (told["state"] != state).then(|| told.to_string())
     });
     told
+}
+
+/// A project whose files a server follows; `more` are lines of the sync's file.
+fn files(more: &str) -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/files.yaml",
+        format!(
+            "sync: files\nconnection: files\nfollowed: true\n{more}streams:\n  - {{stream: t, options: {{path: '*.csv'}}, read: incremental, write: append}}\n"
+        ),
+    );
+    house
 }
 
 #[test]
@@ -272,4 +291,141 @@ fn files_are_read_again_by_a_server_and_what_is_read_whole_cannot_be_followed() 
     house.write("data/2.csv", "id\n2\n3\n");
     rows("3");
     drop(server);
+}
+
+#[test]
+fn a_destination_that_fails_is_set_aside_while_the_others_go_on() {
+    let shop = Shop::new();
+    let house = &shop.house;
+    shop.run("create schema copies");
+    let connection = house.read("connections/shop.yaml");
+    let connection = connection.replacen("connection: shop", "connection: copies", 1);
+    house.write("connections/copies.yaml", connection);
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nfollowed: true\ndestination: [lake, copies]\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: mirror, key: [id], new_columns: fail, target: {table: copies.customers}}\n",
+    );
+    let server = Process::start(house);
+    let owner = Owner { session: server.owner(), server: &server };
+    until_state(&owner, "following");
+
+    // The lake has the new column, the other system is not given it.
+    shop.run("alter table customers add column extra text");
+    shop.run("update customers set extra = 'new' where id <= 10");
+    let told = until_state(&owner, "partial");
+    let aside = "shop.customers \u{2192} copies";
+    let streams = told["streams"].as_array().unwrap();
+    let is_aside = |one: &Value| one["aside"] == true;
+    let names: Vec<&str> =
+        streams.iter().filter(|one| is_aside(one)).filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, [aside], "{told}");
+    assert!(told["error"].as_str().unwrap().contains("extra"), "{told}");
+    assert!(told["attempt"].as_u64().unwrap() >= 1 && told["next_at"].is_string(), "{told}");
+    shop.run("insert into customers (id, name, extra) values (9001, 'later', 'x')");
+    until("the lake", || {
+        let rows = house.cell("select count(*) from raw.customers where id = 9001");
+        (rows != "1").then_some(rows)
+    });
+
+    // It is told of wherever one looks, and stays so until it is tried again.
+    until("the table", || {
+        let seen = "select state, aside from system.followed_syncs where sync = 'shop'";
+        let seen = house.sql(seen);
+        (seen != [format!("partial,{aside}")]).then(|| format!("{seen:?}"))
+    });
+    until("the status", || {
+        let status = house.ok(&["status"]);
+        (!status.contains(&format!("SET ASIDE: {aside}"))).then_some(status)
+    });
+    until("the first page", || {
+        let wheel = owner.get("/v1/status").to_string();
+        (!wheel.contains("follows-aside")).then_some(wheel)
+    });
+    let asked =
+        format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", owner.session);
+    until("the figures", || {
+        let figures = raw(&server.address, asked.as_bytes());
+        let told = figures.contains("flywheel_sync_follow_aside{sync=\"shop\"} 1");
+        (!told).then_some(figures)
+    });
+
+    // It is tried again by itself, and at once when somebody who has mended the other system says so.
+    until("another attempt", || {
+        let told = owner.get("/v1/syncs/shop")["following"].clone();
+        (told["attempt"].as_u64() < Some(2)).then(|| told.to_string())
+    });
+    shop.run("alter table copies.customers add column extra text");
+    let (status, answer) = owner.ask("POST", "/v1/syncs/shop/resume", &json!({}));
+    assert_eq!(status, 204, "{answer}");
+    until_state(&owner, "following");
+    until("the other system", || {
+        let rows = shop.run("select count(*) from copies.customers where extra is not null");
+        (rows != "11").then_some(rows)
+    });
+}
+
+#[test]
+fn a_turn_goes_on_without_what_is_read_whole_for_the_first_time() {
+    // That takes longer than this test may.
+    let house = files("limits: {rows_per_second: 2}\n");
+    let rows: String = (0..1_000).map(|row| format!("{row}\n")).collect();
+    house.write("data/1.csv", format!("id\n{rows}"));
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    until_state_of("files", &owner, "starting");
+    let turn = owner.done("/v1/turns", &json!({}));
+    assert_eq!(turn["status"], "succeeded", "{turn}");
+    assert!(turn["log"].to_string().contains("is left out of this turn"), "{turn}");
+    assert_eq!(house.sql("select name from system.tasks where status = 'skipped'"), ["files.t"]);
+    let told = owner.get("/v1/syncs/files")["following"].clone();
+    assert_eq!((&told["state"], &told["reached"]), (&json!("starting"), &Value::Null), "{told}");
+}
+
+#[test]
+fn an_alert_rings_while_a_followed_sync_is_behind_and_is_over_once_it_is_not() {
+    let house = files("read_every: 1s\n");
+    house.write("data/1.csv", "id\n1\n");
+    house.write(
+        "actions/ops.yaml",
+        "action: ops\ntype: file\noptions: {path: 'out/{policy}.jsonl'}\n",
+    );
+    house.write(
+        "alerts/late.yaml",
+        "alert: late\nwhen: {lag: files, longer_than: 5s, every: 1s}\nsend: [ops]\n",
+    );
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    until_state_of("files", &owner, "following");
+    let until_open = |when: &str, expected: &[&str]| {
+        until(when, || {
+            let text = house.ok(&["alert", "list", "--output", "json"]);
+            let all: Value = serde_json::from_str(&text).unwrap();
+            let open = all[0]["open"].as_array().unwrap();
+            let subjects: Vec<&str> =
+                open.iter().filter_map(|one| one["subject"].as_str()).collect();
+            (subjects != expected).then_some(text)
+        });
+    };
+    until_open("what is read again and again", &[]);
+    let (status, answer) =
+        owner.ask("POST", "/v1/syncs/files/pause", &json!({"reason": "the disk is full"}));
+    assert_eq!(status, 204, "{answer}");
+    until_open("nothing is read", &["sync files.t is late"]);
+    let (status, answer) = owner.ask("POST", "/v1/syncs/files/resume", &json!({}));
+    assert_eq!(status, 204, "{answer}");
+    until_open("it is read again", &[]);
+    until("both are told", || {
+        let told =
+            "select kind from system.alerts where alert = 'late' order by made_at desc limit 2";
+        let told = house.sql(told);
+        (told != ["recovered", "raised"]).then(|| format!("{told:?}"))
+    });
+}
+
+#[test]
+fn how_often_streams_are_read_again_is_declared_within_reason() {
+    let house = files("read_every: 100ms\n");
+    let complaint = house.fails(2, &["check"]);
+    assert!(complaint.contains("read again more often than once a second"), "{complaint}");
+    assert!(complaint.contains("syncs/files.yaml:4"), "{complaint}");
 }

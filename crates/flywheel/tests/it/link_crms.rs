@@ -1,6 +1,7 @@
 //! A Salesforce org and a HubSpot account, through the binary and their web APIs: their records kept alike, and
 //! the org's brought into the lake.
 
+mod actions;
 mod hubspot;
 mod salesforce;
 mod server;

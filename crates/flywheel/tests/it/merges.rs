@@ -604,3 +604,16 @@ fn a_server_plans_runs_asks_and_takes_apart() {
     drop(server);
     assert!(!house.cell(who).is_empty());
 }
+
+#[test]
+fn a_merge_whose_rows_do_not_fit_into_its_memory_ends_before_anything_is_written() {
+    let house = two_crms();
+    house.write("merges/customers.yaml", format!("{MERGE}memory: 1KiB\n"));
+    let complaint = house.fails(1, &["merge", "run", "customers"]);
+    assert!(complaint.contains("take more than 1 KiB"), "{complaint}");
+    assert!(complaint.contains("source \"north\", raw.north_customers"), "{complaint}");
+    assert!(complaint.contains("raise `memory`"), "{complaint}");
+    assert_eq!(house.cell("select count(*) from system.tables where name like 'crm.%'"), "0");
+    house.write("merges/customers.yaml", format!("{MERGE}memory: 1MiB\n"));
+    assert_eq!(run(&house)["groups"], json!(SURE));
+}

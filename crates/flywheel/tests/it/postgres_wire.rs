@@ -1,5 +1,10 @@
 //! The door for clients of PostgreSQL, opened by such clients: `psql`, and a driver that asks in the longer way.
 
+mod copy;
+mod sessions;
+mod tools;
+mod values;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,8 +51,14 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
+        Self::with("name: shop\n")
+    }
+
+    /// With this as the project's file.
+    fn with(project: &str) -> Self {
         let house = House::new();
         house
+            .write("flywheel.yaml", project)
             .write("data/orders.csv", ORDERS)
             .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n")
             .write(
@@ -58,13 +69,7 @@ impl Shop {
             .write("access/orders.yaml", RULE);
         house.ok(&["sync"]);
         house.ok(&["build"]);
-        let log = house.path("log");
-        let server = Process::start_logged(&house.dir(), &log, |command| {
-            command.args(["--postgres", "127.0.0.1:0"]);
-        });
-        let said = std::fs::read_to_string(&log).unwrap();
-        let address = said.split("postgresql://").nth(1).unwrap().split('/').next().unwrap();
-        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        let (server, port) = serve(&house, &[]);
         let owner = server.owner();
         Self { house, server, port, owner }
     }
@@ -123,6 +128,18 @@ impl Shop {
             said.lines().find(|line| line.starts_with("flywheel_postgres_statements_total "));
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
+}
+
+/// Serves a project to clients of PostgreSQL, with more arguments; the port they come to.
+fn serve(house: &House, arguments: &[&str]) -> (Process, u16) {
+    let log = house.path("log");
+    let server = Process::start_logged(&house.dir(), &log, |command| {
+        command.args(["--postgres", "127.0.0.1:0"]).args(arguments);
+    });
+    let said = std::fs::read_to_string(&log).unwrap();
+    let address = said.split("postgresql://").nth(1).unwrap().split('/').next().unwrap();
+    let port = address.rsplit(':').next().unwrap().parse().unwrap();
+    (server, port)
 }
 
 fn code(error: &Error) -> &str {
@@ -215,6 +232,9 @@ async fn a_driver_gets_typed_rows_for_typed_values() {
     assert_eq!(shop.statements() - before, 1);
     client.query(&statement, &[]).await.unwrap();
     assert_eq!(shop.statements() - before, 2);
+    // Usual settings do not forget what was prepared.
+    client.batch_execute("reset all").await.unwrap();
+    client.query(&statement, &[]).await.unwrap();
 }
 
 #[test]
@@ -307,20 +327,6 @@ async fn psql_finds_its_way_and_every_tool_is_told_what_it_asks() {
     let found = client.query(tree, &[]).await.unwrap();
     assert_eq!(found[0].columns()[1].name(), "oid");
     assert!(found.iter().any(|row| row.get::<_, &str>("nspname") == "marts"));
-    // What Npgsql, and so Power BI, cannot begin without.
-    let kinds = "SELECT ns.nspname, t.oid, t.typname, t.typtype, t.typnotnull, t.elemtypoid FROM ( SELECT typ.oid, \
-        typ.typnamespace, typ.typname, typ.typtype, typ.typrelid, typ.typnotnull, typ.relkind, elemtyp.oid AS elemtypoid, \
-        CASE WHEN elemproc.proname='array_recv' THEN 'a' ELSE elemtyp.typtype END AS elemtyptype FROM ( SELECT typ.oid, \
-        typnamespace, typname, typrelid, typnotnull, relkind, CASE WHEN proc.proname='array_recv' THEN 'a' ELSE typ.typtype \
-        END AS typtype, CASE WHEN proc.proname='array_recv' THEN typ.typelem WHEN typ.typtype='r' THEN rngsubtype WHEN \
-        typ.typtype='m' THEN (SELECT rngtypid FROM pg_range WHERE rngmultitypid = typ.oid) WHEN typ.typtype='d' THEN \
-        typ.typbasetype END AS elemtypoid FROM pg_type AS typ LEFT JOIN pg_class AS cls ON (cls.oid = typ.typrelid) LEFT \
-        JOIN pg_proc AS proc ON proc.oid = typ.typreceive LEFT JOIN pg_range ON (pg_range.rngtypid = typ.oid) ) AS typ LEFT \
-        JOIN pg_type AS elemtyp ON elemtyp.oid = elemtypoid LEFT JOIN pg_proc AS elemproc ON elemproc.oid = \
-        elemtyp.typreceive ) AS t JOIN pg_namespace AS ns ON (ns.oid = typnamespace) WHERE typtype IN ('b', 'r', 'm', 'e', \
-        'd') ORDER BY t.oid";
-    let found = client.query(kinds, &[]).await.unwrap();
-    assert!(found.iter().any(|row| row.get::<_, &str>("typname") == "numeric"));
     client.batch_execute("discard all").await.unwrap();
 }
 
@@ -460,4 +466,31 @@ fn bytes_that_are_no_messages_end_their_own_connection_alone() {
     }
     let (ok, said) = shop.psql("ada", &["select 1"]);
     assert!(ok, "{said}");
+}
+
+#[test]
+fn what_is_not_granted_is_not_there_for_clients() {
+    let shop = Shop::new();
+    shop.analyst("kim");
+    let grant = "grant: analysts\nask: ada\nto: {roles: [analyst]}\nread: {tables: [marts.*]}\n";
+    let path = "/v1/files/grant/analysts";
+    let (status, _, answer) = shop.send(&shop.owner, "PUT", path, &json!({"text": grant}));
+    assert_eq!(status, 201, "{answer}");
+    let (done, seen) = shop.psql("kim", &["select count(*) from marts.orders"]);
+    assert!(done && seen.trim() == "2", "{seen}");
+    // In the words of what is not there, and in no list of tables.
+    let first = |said: &str| said.lines().next().unwrap_or_default().to_owned();
+    let (done, hidden) = shop.psql("kim", &["select * from raw.orders"]);
+    let (_, missing) = shop.psql("kim", &["select * from raw.nothing"]);
+    assert!(!done, "{hidden}");
+    assert_eq!(first(&hidden).replace("raw.orders", "raw.nothing"), first(&missing));
+    let listed = "select table_schema || '.' || table_name from information_schema.tables \
+                  where table_schema in ('raw', 'marts', 'system')";
+    let relations = "select n.nspname || '.' || c.relname from pg_catalog.pg_class c \
+                     join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+                     where n.nspname in ('raw', 'marts', 'system')";
+    for sql in [listed, relations] {
+        let (done, told) = shop.psql("kim", &[sql]);
+        assert!(done && told.trim() == "marts.orders", "{sql}: {told}");
+    }
 }

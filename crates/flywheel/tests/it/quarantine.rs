@@ -551,3 +551,66 @@ fn what_landed_before_it_was_marked_is_known_whatever_is_given_then() {
         "each has what landed of it"
     );
 }
+
+#[test]
+fn many_mended_rows_land_in_commits_that_name_them_so_that_a_replay_goes_on_where_it_was_killed() {
+    const BAD: usize = 2_300;
+    let file = |mended: usize| {
+        let row = |row: usize| match row < mended {
+            true => format!("{row},{row},2024-05-01\n"),
+            false => format!("{row},many,2024-05-01\n"),
+        };
+        "id,amount,day\n-1,1,2024-05-01\n".to_owned() + &(0..BAD).map(row).collect::<String>()
+    };
+    let house = one_stream("csv", "orders.csv", APPENDED, &file(0));
+    house.write("data/orders.csv", file(2_200));
+    assert!(house.fails(1, &["quarantine", "replay"]).contains("100 stay"));
+    let sums = "select count(*), count(distinct id), min(id), max(id) from raw.orders";
+    assert_eq!(house.sql(sums), ["2201,2201,-1,2199"]);
+    let commits = |table: &str| {
+        let log = house.dir().join(format!(".flywheel/lake/{table}/_delta_log"));
+        let all = std::fs::read_dir(log).unwrap().filter_map(|e| e.ok()).map(|e| e.path());
+        let mut all: Vec<_> = all.filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+        all.sort();
+        all
+    };
+    let said: Vec<usize> = commits("raw/orders")
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .filter_map(|text| {
+            let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+            let mut infos = lines.filter_map(|line: serde_json::Value| {
+                Some(
+                    line["commitInfo"]["flywheel"]["properties"]["quarantined"]["rows"]
+                        .as_array()?
+                        .len(),
+                )
+            });
+            infos.next()
+        })
+        .collect();
+    assert_eq!(said, [1_000, 1_000, 200], "each commit names its rows");
+
+    // As if it had been killed after two of the three commits, and before it marked the rows of any.
+    for (table, lost) in [("raw/orders", 1), ("system/quarantine", 3)] {
+        for path in commits(table).into_iter().rev().take(lost) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    assert_eq!(
+        house.sql("select status, count(*) from system.quarantine group by 1"),
+        ["open,2300"]
+    );
+    assert_eq!(house.sql(sums), ["2001,2001,-1,1999"]);
+
+    // More is mended meanwhile, so that it is not the same replay again.
+    house.write("data/orders.csv", file(BAD));
+    house.ok(&["quarantine", "replay"]);
+    assert_eq!(house.sql(sums), ["2301,2301,-1,2299"], "each landed once");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql(sums), ["2301,2301,-1,2299"], "nor are they read as new ones");
+    assert_eq!(
+        house.sql("select status, count(*) from system.quarantine group by 1"),
+        ["replayed,2300"]
+    );
+}

@@ -5,6 +5,7 @@ mod approvals;
 mod embeds;
 mod extensions;
 mod files;
+mod grants;
 mod listing;
 mod outcomes;
 mod page_keys;

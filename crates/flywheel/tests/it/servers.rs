@@ -7,7 +7,8 @@ use flywheel_testkit::{Kafka, MariaDb, Postgres};
 /// PostgreSQL, with room for the logs that tests follow.
 pub(crate) fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(|| Postgres::start_with(&["max_replication_slots=40"]))
+    SERVER
+        .get_or_init(|| Postgres::start_with(&["max_replication_slots=40", "max_connections=120"]))
 }
 
 /// MariaDB.

@@ -53,6 +53,7 @@ impl Check<'_> {
             let subject = format!("the options of action \"{}\"", read.value.action);
             let schema = schemas.get(connector.as_str()).copied();
             self.options(&read.file, &read.node, schema, &subject);
+            self.records(read);
         }
     }
 

@@ -506,6 +506,7 @@ impl Check<'_> {
         if self.declared(NodeKind::Action, action) {
             self.checked.graph.link(id, &NodeId::new(NodeKind::Action, action));
             self.ordered(id, read);
+            self.filled(id, read, action);
             return;
         }
         let message = format!("{id} sends to unknown action \"{action}\"");

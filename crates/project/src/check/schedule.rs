@@ -297,9 +297,10 @@ impl Check<'_> {
             }
         }
         let Some(role) = send.role else {
-            if !self.loaded.rules.is_empty() {
+            if !self.loaded.rules.is_empty() || !self.loaded.grants.is_empty() {
+                let what = if self.loaded.rules.is_empty() { "grants" } else { "rules" };
                 let message =
-                    "the project has rules, and as which role rows are read is not said".to_owned();
+                    format!("the project has {what}, and as which role rows are read is not said");
                 let hint = "Add `role`: the role of those who get it, such as `viewer`.";
                 self.schedule_says(read, at(whole, "send"), message, hint);
             }

@@ -12,11 +12,15 @@ use crate::graph::{NodeId, NodeInfo, NodeKind};
 use crate::load::Read;
 use crate::names;
 use crate::resource::sync::{
-    Destinations, FirstWrite, LAKE, LakeStream, NewColumns, Read as ReadMode, Stream, Sync, Write,
+    Changes, Destinations, FirstWrite, LAKE, LakeStream, NewColumns, Read as ReadMode, Stream,
+    Sync, Write,
 };
 use crate::source::{Landing, Source};
 use crate::template::Reference;
 use crate::yaml::{Node, Step};
+
+/// The least that streams without a log rest before they are read again.
+const READ_EVERY_MIN_US: i64 = 1_000_000;
 
 impl Check<'_> {
     pub(super) fn syncs(&mut self) {
@@ -25,6 +29,7 @@ impl Check<'_> {
         for (name, read) in &loaded.syncs {
             let schema = self.sync_connection(read);
             let targets = self.sync_destinations(read);
+            self.sync_read_every(read);
             let mut streams = BTreeSet::new();
             for (index, stream) in read.value.streams.iter().enumerate() {
                 let node = read.node.find(&[Step::Key("streams"), Step::Item(index)]);
@@ -340,6 +345,24 @@ impl Check<'_> {
         }
     }
 
+    /// Checks how often streams without a log are read again.
+    fn sync_read_every(&mut self, read: &Read<Sync>) {
+        let Some(every) = read.value.read_every else { return };
+        let (name, span) = (&read.value.sync, at(&read.node, "read_every"));
+        let message = if every.micros < READ_EVERY_MIN_US {
+            format!("sync \"{name}\" is read again more often than once a second")
+        } else if read.value.streams.iter().all(|stream| stream.read == ReadMode::Cdc) {
+            format!(
+                "sync \"{name}\" says how often it is read again, and all of its streams follow a log"
+            )
+        } else {
+            return;
+        };
+        let hint =
+            "Write read_every: 1s or more, for streams with read: incremental; logs are kept open.";
+        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+    }
+
     /// Refuses to follow what has no place to go on from.
     fn stream_is_followed(&mut self, read: &Read<Sync>, node: &Node, stream: &Stream) {
         if !read.value.followed || stream.read != ReadMode::Full {
@@ -383,6 +406,21 @@ impl Check<'_> {
                 "Write write: mirror, and key: [column]; or write: history to keep what was.",
             );
         }
+        if stream.changes == Changes::Table {
+            if stream.write == Write::History {
+                refuse(
+                    "changes",
+                    "keeps every version of a row, which is written with its commit",
+                    "Remove `changes`, or write write: mirror.",
+                );
+            } else if !read.value.lands() {
+                refuse(
+                    "changes",
+                    "puts changes into a table of the lake, and none of its destinations is the lake",
+                    "Remove `changes`: it says nothing of other destinations.",
+                );
+            }
+        }
         for (key, given) in [
             ("cursor", stream.cursor.is_some()),
             ("lag", stream.lag.is_some()),
@@ -404,6 +442,12 @@ impl Check<'_> {
             );
             let hint = "Remove first_write, or write read: cdc.";
             self.push(file, Diagnostic::error(at(node, "first_write"), message).hint(hint));
+        }
+        if stream.changes != Changes::default() {
+            let message =
+                format!("stream \"{}\" puts changes into a table, and reads no log", stream.stream);
+            let hint = "Remove changes, or write read: cdc.";
+            self.push(file, Diagnostic::error(at(node, "changes"), message).hint(hint));
         }
     }
 

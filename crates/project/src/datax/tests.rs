@@ -33,6 +33,7 @@ fn connectors() -> Connectors {
                                "properties": { "table": text() }, "required": ["table"] }),
                 ["append", "replace", "merge", "mirror"].map(str::to_owned).to_vec(),
             )),
+            upserts: false,
         }
     };
     let csv = ConnectorSchemas {
@@ -55,6 +56,7 @@ fn connectors() -> Connectors {
             }),
             vec!["append".to_owned(), "replace".to_owned()],
         )),
+        upserts: false,
     };
     let mut connectors = Connectors::default();
     connectors.connections.insert("mysql".to_owned(), database(json!({})));

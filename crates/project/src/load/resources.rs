@@ -85,6 +85,7 @@ impl Loaded {
         self.schedules = self.read_kind(dir, NodeKind::Schedule);
         self.alerts = self.read_kind(dir, NodeKind::Alert);
         self.rules = self.read_kind(dir, NodeKind::Rule);
+        self.grants = self.read_kind(dir, NodeKind::Grant);
         self.extensions = self.read_kind(dir, NodeKind::Extension);
     }
 

@@ -49,6 +49,7 @@ fn connectors() -> Connectors {
         })),
         cdc: false,
         target: None,
+        upserts: false,
     };
     let database = ConnectorSchemas { cdc: true, ..csv.clone() };
     let crm = ConnectorSchemas {
@@ -68,6 +69,7 @@ fn connectors() -> Connectors {
             }),
             vec!["merge".to_owned(), "mirror".to_owned()],
         )),
+        upserts: true,
     };
     let people = ConnectorSchemas {
         stream: Some(json_schema!({
@@ -84,6 +86,17 @@ fn connectors() -> Connectors {
         "required": ["path"],
         "additionalProperties": false
     });
+    let records = json_schema!({
+        "type": "object",
+        "properties": {
+            "connection": {"type": "string"},
+            "target": {"type": "object"},
+            "key": {"type": "string"},
+            "fields": {"type": "object"}
+        },
+        "required": ["connection", "target", "fields"],
+        "additionalProperties": false
+    });
     Connectors {
         connections: BTreeMap::from([
             ("csv".to_owned(), csv),
@@ -91,7 +104,7 @@ fn connectors() -> Connectors {
             ("database".to_owned(), database),
             ("people".to_owned(), people),
         ]),
-        actions: BTreeMap::from([("file".to_owned(), file)]),
+        actions: BTreeMap::from([("crm".to_owned(), records), ("file".to_owned(), file)]),
         forms: Some(ColumnForms { clean: known_clean, mask: known_mask, sql: known_sql }),
         queries: Some(QueryForms { reads: known_reads, value: known_value }),
     }

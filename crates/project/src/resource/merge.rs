@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::link::Matching;
+use super::quantity::Size;
 use super::sync::{Column, one_or_many};
 use crate::model::OneOrMany;
 
@@ -43,6 +44,14 @@ pub struct Merge {
     /// Tables whose rows refer to the records, and are led to the merged ones.
     #[serde(default)]
     pub children: Vec<MergeChild>,
+    /// How much memory the rows of `sources` and `children` may take as they are read: `4GiB`. A run holds all of them at once,
+    /// and takes several times as much; with more rows it ends before anything is written.
+    #[serde(default = "memory_default")]
+    pub memory: Size,
+}
+
+fn memory_default() -> Size {
+    Size { bytes: 2 << 30 }
 }
 
 fn merged_key() -> String {

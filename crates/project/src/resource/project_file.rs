@@ -3,7 +3,9 @@
 mod calendar;
 mod catalogue;
 mod contact;
+mod erasure;
 mod groups;
+mod metadata;
 mod openlineage;
 mod quotas;
 mod sign_in;
@@ -19,7 +21,9 @@ use super::quantity::{Duration, Size};
 pub use calendar::{Calendar, HolidaySet, OwnDay, OwnSpan};
 pub use catalogue::{AssetSettings, Catalogue, Prices};
 pub use contact::{Contact, GlobalHoldout};
+pub use erasure::Erasure;
 pub use groups::{Attribute, AttributeValue, Group};
+pub use metadata::{Metadata, MetadataTls, PostgresMetadata};
 pub use openlineage::OpenLineage;
 pub use quotas::{Quota, Quotas};
 pub use sign_in::{CALLBACK_PATH, LocalSignIn, RoleOfOthers, SignIn, SignInRoles};
@@ -36,6 +40,9 @@ pub struct ProjectFile {
     /// Where tables live, relative to the project folder.
     #[serde(default = "lake_default")]
     pub lake: String,
+    /// Where the metadata is kept if not in the file `.flywheel/meta.db`: in a schema of a PostgreSQL.
+    #[serde(default)]
+    pub metadata: Metadata,
     /// How much memory queries may take together before they spill to disk.
     #[serde(default = "memory_default")]
     pub memory: Size,
@@ -85,6 +92,9 @@ pub struct ProjectFile {
     /// What users of the server may take of the machine at most, by role and by user.
     #[serde(default)]
     pub quotas: Quotas,
+    /// How a person is found who asks to be erased, and kept out afterwards.
+    #[serde(default)]
+    pub erasure: Erasure,
     /// Signing in with the company's identity provider.
     #[serde(default)]
     pub sign_in: Option<SignIn>,
@@ -100,6 +110,7 @@ impl ProjectFile {
             name: name.to_owned(),
             description: None,
             lake: lake_default(),
+            metadata: Metadata::default(),
             memory: memory_default(),
             keep_versions: keep_versions_default(),
             workers: workers_default(),
@@ -115,6 +126,7 @@ impl ProjectFile {
             holdout: None,
             groups: BTreeMap::new(),
             quotas: Quotas::default(),
+            erasure: Erasure::default(),
             sign_in: None,
             models: BTreeMap::new(),
         }

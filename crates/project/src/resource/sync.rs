@@ -40,11 +40,15 @@ pub struct Sync {
     /// which makes many small files.
     #[serde(default)]
     pub checkpoint_every: Option<Duration>,
-    /// Whether a server follows it all the time: logs of changes are kept open, other streams are read again every 10
-    /// seconds. Each stream then has to be `read: cdc` or `read: incremental`. It stops while something else works on the
+    /// Whether a server follows it all the time: logs of changes are kept open, other streams are read again as often as
+    /// `read_every` says. Each stream then has to be `read: cdc` or `read: incremental`. It stops while something else works on the
     /// same tables, and `flywheel sync NAME --pause` keeps it from being followed.
     #[serde(default)]
     pub followed: bool,
+    /// How long streams without a log rest before they are read again while the sync is followed, `1s` at least; `10s` if
+    /// absent.
+    #[serde(default)]
+    pub read_every: Option<Duration>,
 }
 
 /// How much of its source a sync may use; without limit where nothing is said.
@@ -168,6 +172,9 @@ pub struct Stream {
     /// How the rows of the first whole read of a log are written; for `read: cdc`.
     #[serde(default)]
     pub first_write: FirstWrite,
+    /// When changes of a log come into the data files of the lake's table; for `read: cdc` with `write: mirror`.
+    #[serde(default)]
+    pub changes: Changes,
     /// The columns that identify a row; needed for `merge`, `mirror` and `history`.
     #[serde(default)]
     pub key: Vec<String>,
@@ -241,6 +248,20 @@ pub enum FirstWrite {
     Replace,
     /// They are merged by their key; other rows stay.
     Merge,
+}
+
+/// When changes of a log come into the data files of a table of the lake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Changes {
+    /// With every commit: the files they fall into are written anew. The best for tables up to some hundred MiB, and for
+    /// keys that grow with time.
+    #[default]
+    Direct,
+    /// A commit only puts them into a table of changes beside the files, and they are merged together later: while a
+    /// server follows, when they have grown to a part of the table or nothing comes, otherwise at the end of the run.
+    /// Everything in this project sees the table as if they were merged. For large tables whose changes fall everywhere.
+    Table,
 }
 
 /// What happens to columns the target does not have.

@@ -230,7 +230,8 @@ pub(super) fn own_tables(hiding: &Hiding<'_>) -> Vec<(&'static str, Seen)> {
             let sql = format!("case when name in ($hidden) then null else \"{column}\" end");
             expression(sql, "hidden", hiding.uncounted)
         };
-        seen.push(("tables", masks(&["rows", "files", "size_bytes"], counted)));
+        let told_of_tables = ["rows", "files", "size_bytes", "waiting_changes"];
+        seen.push(("tables", masks(&told_of_tables, counted)));
         seen.push(("assets", masks(&["rows", "size_bytes"], counted)));
     }
     seen.extend(of_runs());

@@ -102,12 +102,14 @@ impl Said {
 
 impl Reading {
     /// How much of what runs and tasks said the reader is told: every word, unless a rule that does not clear the logs of
-    /// runs hides something from them.
+    /// runs hides something from them, or tables are closed to them but for what is granted.
     #[must_use]
     pub fn said(&self, project: &Project) -> Said {
         let rules: Vec<&Rule> = project.rules.values().map(|rule| &rule.value).collect();
         let hides = |part: &Part<'_>| part.limits() && !own::clears_runs(part.rule);
-        match parts(&rules, &self.readers()).iter().any(hides) {
+        let granted = self.granted(project);
+        let closed = granted.is_some_and(|granted| granted.closes_tables());
+        match closed || parts(&rules, &self.readers()).iter().any(hides) {
             true => Said::Withheld,
             false => Said::Whole,
         }

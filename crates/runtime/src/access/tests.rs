@@ -350,3 +350,48 @@ async fn how_databases_do_is_a_table_for_those_who_may_operate_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_not_granted_is_not_in_the_catalogue_of_who_reads() {
+    let (folder, _) = workspace().await;
+    let path = folder.path().join("grants");
+    fs::create_dir_all(&path).unwrap();
+    fs::write(
+        path.join("open.yaml"),
+        "grant: open\nask: ada\nto: {roles: [analyst], users: [ben]}\nread: {tables: [\"m.*\", system.runs]}\nchange: {tables: [m.other]}\n",
+    )
+    .unwrap();
+    let clock = Arc::new(FixedClock::new(Timestamp::parse("2024-01-01").unwrap()));
+    let workspace = Workspace::open(folder.path(), Access::Write, clock).await.unwrap();
+    let role = |word: &str| Reader::new(&workspace.project, None, Some(word), &[]);
+    let names = |reading: &Reading| -> Vec<String> {
+        let mut catalog = catalog();
+        reading.limit(&workspace, &mut catalog).unwrap();
+        catalog.names().map(ToString::to_string).collect()
+    };
+    let whole = names(&Reading::Owner);
+    assert_eq!(names(&Reading::As(role("owner"))), whole);
+    let seen = names(&Reading::As(role("analyst")));
+    assert!(seen.contains(&"m.stored".to_owned()) && seen.contains(&"system.runs".to_owned()));
+    assert!(seen.iter().all(|name| name.starts_with("m.") || name == "system.runs"), "{seen:?}");
+    assert!(names(&Reading::As(role("engineer"))).is_empty());
+    // Whoever looks as somebody else sees what both see.
+    let looks = Reading::Viewed { reader: role("owner"), by: role("engineer") };
+    assert!(names(&looks).is_empty());
+    assert!(looks.granted(&workspace.project).is_some());
+    let given = Reader { given: BTreeSet::from(["open".to_owned()]), ..role("engineer") };
+    assert_eq!(names(&Reading::As(given)), seen);
+
+    let ben = Reading::As(Reader::named(&workspace, "ben/analyst").unwrap());
+    let may = |name: &str| {
+        let name = TableName::parse(name).unwrap();
+        ben.allow_change(&workspace, &catalog(), &name).map_err(|error| error.kind())
+    };
+    assert_eq!(may("m.other"), Ok(()));
+    for name in ["m.sums", "raw.orders", "raw.nothing", "m.new"] {
+        assert_eq!(may(name), Err(ErrorKind::Denied), "{name}");
+    }
+    // Logs may quote rows of what is closed.
+    assert_eq!(Reading::As(role("engineer")).said(&workspace.project), Said::Withheld);
+    assert!(!ben.sees_everything(&workspace.project));
+}

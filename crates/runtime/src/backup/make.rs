@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use flywheel_base::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp, task};
 use flywheel_project::Choices;
-use flywheel_state::copy_database;
+use flywheel_state::{Shared, Store, copy_database};
 use flywheel_warehouse::{Frozen, Lake, LakeOptions, Location};
 
 use super::copy::{self, Copied, Wanted};
 use super::manifest::{Entry, MANIFEST_FILE, Manifest, Table};
 use super::walk::{Found, walk};
 use super::{LAKE, PROJECT, Watch};
+use crate::metadata;
 
 /// What a backup is called until it is whole.
 const UNFINISHED: &str = ".unfinished";
@@ -89,6 +90,7 @@ pub async fn make(
 ) -> Result<Made> {
     let file = flywheel_project::Project::file_of(dir, choices)?;
     let lake_dir = dir.join(&file.lake);
+    let store = metadata::shared(dir, &file)?;
     refuse_inside(dir, &lake_dir, into)?;
     fs::create_dir_all(into).map_err(|error| Error::io("create", into, error))?;
     let _lock = lock(into)?;
@@ -106,7 +108,7 @@ pub async fn make(
         attempt += 1;
         let mut manifest =
             Manifest::new(file.name.clone(), file.lake.clone(), SystemClock.now(), program);
-        let frozen = freeze(dir, lake.as_ref(), &staged, &mut manifest).await?;
+        let frozen = freeze(dir, lake.as_ref(), store.as_ref(), &staged, &mut manifest).await?;
         // After the lake: a position in it may not be beyond the end of the journal it is about.
         let Found { mut files, left_out } = walk(dir, &lake_dir)?;
         manifest.left_out = left_out;
@@ -240,6 +242,7 @@ async fn open_lake(dir: &Path, lake: &Path) -> Result<Option<Lake>> {
 async fn freeze(
     dir: &Path,
     lake: Option<&Lake>,
+    shared: Option<&Shared>,
     staged: &Path,
     manifest: &mut Manifest,
 ) -> Result<Vec<Frozen>> {
@@ -250,7 +253,7 @@ async fn freeze(
     for moment in 1..=MOMENTS_MAX {
         let before = heads(lake).await?;
         manifest.at = SystemClock.now();
-        copy_metadata(&ours, &target).await?;
+        copy_metadata(&ours, shared, &target).await?;
         versions = heads(lake).await?;
         manifest.exact = before == versions;
         if manifest.exact {
@@ -284,15 +287,20 @@ async fn heads(lake: Option<&Lake>) -> Result<BTreeMap<Location, i64>> {
     Ok(heads)
 }
 
-async fn copy_metadata(ours: &Path, target: &Path) -> Result<()> {
+/// The metadata is a file in the backup, also if the project has it in PostgreSQL.
+async fn copy_metadata(ours: &Path, shared: Option<&Shared>, target: &Path) -> Result<()> {
     let (from, to) = (ours.join("meta.db"), target.join("meta.db"));
     for stale in ["meta.db", "meta.db-journal", "meta.db-wal", "meta.db-shm", "audit.head"] {
         remove_if_there(&target.join(stale))?;
     }
-    if !from.is_file() {
-        return Ok(());
-    }
-    task::compute(move || copy_database(&from, &to)).await
+    let shared = shared.cloned();
+    task::compute(move || match shared {
+        Some(shared) if Store::is_new(&shared)? => Ok(()),
+        Some(shared) => Store::open_shared(&shared, &from)?.copy_to(&to),
+        None if from.is_file() => copy_database(&from, &to),
+        None => Ok(()),
+    })
+    .await
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {

@@ -34,6 +34,8 @@ const OURS_LEFT: &[&str] = &[
     "meta.db-wal",
     "meta.db-shm",
     "meta.db-journal",
+    "meta.db.unfinished",
+    "moved-meta.db",
     "audit.head",
     "secrets.lock",
 ];

@@ -203,6 +203,7 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
         | NodeKind::Schedule
         | NodeKind::Alert
         | NodeKind::Rule
+        | NodeKind::Grant
         | NodeKind::Extension
         | NodeKind::Exposure => {}
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Work;
 use crate::Workspace;
+use crate::erase::Suppression;
 use crate::mapping::mapping;
 use crate::task::sync::{destination, lands_already, location_of, read_request, source, union};
 
@@ -69,10 +70,15 @@ impl Work<'_> {
         }
         // What is compared has landed, and the source may have lost some of it.
         lands_already(&stream, &mut request.columns, |_| true);
+        // Who was erased differs for good.
+        let kept_out = Suppression::of(workspace, &stream)?;
         let mut batches = Vec::new();
         let mut pages = source.read(&request);
         while let Some(page) = pages.next().await {
-            let page = mapping.apply(page?)?;
+            let mut page = mapping.apply(page?)?;
+            if let Some(kept_out) = &kept_out {
+                kept_out.sift(&mut page)?;
+            }
             if let Some(bad) = page.rejected.first() {
                 return Err(Error::blocked(format!(
                     "a row that differs cannot be read: {}",

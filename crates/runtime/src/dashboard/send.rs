@@ -201,11 +201,13 @@ async fn prepared(
     let board = project.dashboards.get(name).ok_or_else(|| unknown(workspace, name))?;
     let board: &Dashboard = &board.value;
     let Sending { attach, language, role, .. } = errand.sending;
-    // As for a link: rows are read as the role sees them. Without a role no rule is there that could hide any.
+    // As for a link: rows are read as the role sees them. Without a role no rule and no grant is there that could hide any.
     let reading = &match role {
         Some(role) => Reading::As(Reader::new(project, None, Some(role.word()), &[])),
         None => Reading::Owner,
     };
+    let measured = reading.granted(project).map(|granted| Box::new(granted.measured()));
+    let measured = measured.as_deref().unwrap_or(project);
     let now = as_of(workspace)?;
     // A run that comes late shows the days that it would have shown in time, the begun one as far as rows have come.
     let now = if project.file.simulated { now } else { now.min(errand.moment) };
@@ -217,7 +219,7 @@ async fn prepared(
             rows::query(&session, &sql, TILE_ROWS_MAX).await
         };
         let asked: Result<Answer> =
-            Box::pin(answer(project, (board, tile), &chosen, now, run)).await;
+            Box::pin(answer(measured, (board, tile), &chosen, now, run)).await;
         match asked {
             Ok(answer) => tiles.push((tile, Some(answer))),
             Err(error) => {
@@ -323,9 +325,11 @@ async fn one(
 fn settled(outcome: Outcome, board: &str, action: &str) -> Result<String> {
     match outcome {
         Outcome::Delivered { receipt } => Ok(receipt),
-        Outcome::Unreached { reason } | Outcome::Retry { reason, .. } => Err(Error::unavailable(
-            format!("dashboard \"{board}\" did not leave by action \"{action}\": {reason}"),
-        )
+        Outcome::Unreached { reason }
+        | Outcome::Waits { reason, .. }
+        | Outcome::Retry { reason, .. } => Err(Error::unavailable(format!(
+            "dashboard \"{board}\" did not leave by action \"{action}\": {reason}"
+        ))
         .hint("The next attempt sends it to those who have not got it.")),
         Outcome::Rejected { reason } => Err(Error::invalid(format!(
             "dashboard \"{board}\" was refused by action \"{action}\": {reason}"

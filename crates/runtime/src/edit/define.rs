@@ -57,6 +57,30 @@ pub(super) fn refuse(workspace: &Workspace, definition: &Definition) -> Result<(
     }
 }
 
+/// Refuses what its reader was not granted, of which it is not told whether it is there.
+///
+/// # Errors
+/// [`ErrorKind::Denied`] with whom to ask.
+pub(super) fn require_granted(
+    workspace: &Workspace,
+    definition: &Definition,
+    options: Options<'_>,
+) -> Result<()> {
+    let Some(granted) = options.reading.granted(&workspace.project) else { return Ok(()) };
+    match definition {
+        Definition::CreateSchema { schema, .. } | Definition::DropSchema { schema, .. } => {
+            granted.require_change(&format!("{schema}.*"))
+        }
+        Definition::CreateView { name, .. }
+        | Definition::Drop { name, .. }
+        | Definition::Alter { name, .. } => granted.require_change(&name.to_string()),
+        Definition::Rename { from, to } => {
+            granted.require_change(&from.to_string())?;
+            granted.require_change(&to.to_string())
+        }
+    }
+}
+
 /// Does it.
 pub(super) async fn run(
     workspace: &Workspace,
@@ -123,7 +147,7 @@ pub(super) async fn run(
             if !catalog.contains(&name) {
                 return match if_exists {
                     true => Ok(Defined { changed: false, ..done }),
-                    false => Err(unknown(&catalog, &name)),
+                    false => Err(unknown(workspace, &catalog, &name, options)),
                 };
             }
             if catalog.is_view(&name) != view {
@@ -144,7 +168,7 @@ pub(super) async fn run(
             let _alone = workspace.lake.alone(&[&name]).await;
             let catalog = workspace.plain_catalog().await?;
             if !catalog.contains(&name) {
-                return Err(unknown(&catalog, &name));
+                return Err(unknown(workspace, &catalog, &name, options));
             }
             options.reading.allow_change(workspace, &catalog, &name)?;
             let commit = workspace.lake.session(catalog)?.alter(&name, &changes).await?;
@@ -165,14 +189,21 @@ fn make(
     workspace.store.make(&Made { name, kind, sql, reads, made_by, made_at })
 }
 
-fn unknown(catalog: &Catalog, name: &TableName) -> Error {
-    let names: Vec<String> = catalog.names().map(ToString::to_string).collect();
+fn unknown(
+    workspace: &Workspace,
+    catalog: &Catalog,
+    name: &TableName,
+    options: Options<'_>,
+) -> Error {
+    let granted = options.reading.granted(&workspace.project);
+    let shown = |name: &String| granted.as_ref().is_none_or(|granted| granted.shows_table(name));
+    let names: Vec<String> = catalog.names().map(ToString::to_string).filter(shown).collect();
     Error::not_found(format!("unknown table \"{name}\""))
         .hint(suggest::hint(&name.to_string(), names.iter().map(String::as_str)))
 }
 
 /// Refuses a view over what its maker sees in part under a name that others read for everybody: a model that reads it,
-/// which is built without rules, would read more through it than its maker may.
+/// which is built without rules and grants, would read more through it than its maker may.
 async fn refuse_passing(
     workspace: &Workspace,
     catalog: &Catalog,
@@ -182,6 +213,13 @@ async fn refuse_passing(
 ) -> Result<()> {
     if matches!(options.reading, Reading::Owner) || !access::is_read(workspace, catalog, name)? {
         return Ok(());
+    }
+    let granted = options.reading.granted(&workspace.project);
+    if granted.is_some_and(|granted| granted.closes_tables()) {
+        // A name without a schema may come to mean another table there than for its maker.
+        let what = format!("others read {name} on behalf of the project, and its maker does not");
+        return Err(Error::new(ErrorKind::Denied, what)
+            .hint("Make a table of that name, or ask an owner or admin to make the view."));
     }
     let sights = options.reading.sights(workspace, &workspace.catalog().await?)?;
     match tables.iter().find_map(|table| Some((table, sights.get(table)?))) {
@@ -232,7 +270,7 @@ async fn rename(
     let _alone = workspace.lake.alone(&[from, to]).await;
     let catalog = workspace.plain_catalog().await?;
     if !catalog.contains(from) {
-        return Err(unknown(&catalog, from));
+        return Err(unknown(workspace, &catalog, from, options));
     }
     if catalog.contains(to) {
         return Err(Error::invalid(format!("\"{to}\" exists already"))

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! starting ──reached──► following ──does not answer──► failing ──reached──► following
-//!                           │                                                  │
-//!                           ├── other work, a migration ──► waiting            └── fails for good ──► failed
+//!                           │ └── one way fails ──► partial ──reached──► following │
+//!                           ├── other work, a migration ──► waiting                └── all ways fail ──► failed
 //!                           └── a person ──► paused
 //! ```
 //! Invariant: what a stream is said to have reached is committed. Nobody decides by it where a stream goes on from: that is
@@ -42,11 +42,14 @@ pub enum FollowedState {
     Following,
     /// A system does not answer or a limit is used up, and it is tried again.
     Failing,
+    /// Some of its ways failed with an error that no waiting mends and are set aside until they are tried again; the others
+    /// go on.
+    Partial,
     /// Something else works on the same tables, or a migration holds it.
     Waiting,
     /// A person has paused it.
     Paused,
-    /// It ended with an error that trying again does not mend; it is followed again once its files are mended or somebody
+    /// All of its ways failed with errors that no waiting mends; it is followed again once its files are mended or somebody
     /// resumes it.
     Failed,
 }
@@ -60,6 +63,7 @@ impl FollowedState {
             Self::Starting => "starting",
             Self::Following => "following",
             Self::Failing => "failing",
+            Self::Partial => "partial",
             Self::Waiting => "waiting",
             Self::Paused => "paused",
             Self::Failed => "failed",
@@ -68,7 +72,10 @@ impl FollowedState {
 
     /// Whether it says something of a server that does it now.
     fn is_at_work(self) -> bool {
-        matches!(self, Self::Starting | Self::Following | Self::Failing | Self::Waiting)
+        matches!(
+            self,
+            Self::Starting | Self::Following | Self::Failing | Self::Partial | Self::Waiting
+        )
     }
 }
 
@@ -93,6 +100,9 @@ pub struct Failing {
     pub next_at: Timestamp,
     /// Why it failed.
     pub error: String,
+    /// Whether it is set aside for that while others go on, as no waiting mends it.
+    #[serde(default)]
+    pub aside: bool,
 }
 
 /// How a followed sync is doing.
@@ -127,6 +137,19 @@ impl Followed {
     pub fn failing(&self) -> Option<&Failing> {
         let failing = self.streams.values().filter_map(|one| one.failing.as_ref());
         failing.max_by_key(|one| one.attempt)
+    }
+
+    /// The streams that are set aside, by their names in tasks, and why.
+    pub fn aside(&self) -> impl Iterator<Item = (&String, &Failing)> {
+        let failing =
+            self.streams.iter().filter_map(|(name, one)| Some((name, one.failing.as_ref()?)));
+        failing.filter(|(_, failing)| failing.aside)
+    }
+
+    /// Whether one of its streams is read whole for the first time.
+    #[must_use]
+    pub fn reads_first(&self) -> bool {
+        self.streams.values().any(|one| one.reached.is_none() && one.failing.is_none())
     }
 
     /// Why it is not as it should be.
@@ -201,18 +224,19 @@ impl Followed {
                     self.committed_at = Some(now);
                 }
             }
-            Beat::Waits { attempt, wait, error } => {
+            Beat::Waits { attempt, wait, error } | Beat::Aside { attempt, wait, error } => {
                 let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
                 let next_at = now.plus_micros(wait_us);
-                one.failing = Some(Failing { attempt: *attempt, next_at, error: error.clone() });
-            }
-            Beat::Ended { error } => {
-                one.failing = None;
-                self.error = Some(error.clone());
+                let aside = matches!(beat, Beat::Aside { .. });
+                let (attempt, error) = (*attempt, error.clone());
+                one.failing = Some(Failing { attempt, next_at, error, aside });
             }
         }
-        self.state = if self.streams.values().any(|one| one.failing.is_some()) {
+        let mut failing = self.streams.values().filter_map(|one| one.failing.as_ref());
+        self.state = if failing.clone().any(|one| !one.aside) {
             FollowedState::Failing
+        } else if failing.next().is_some() {
+            FollowedState::Partial
         } else if self
             .streams
             .values()
@@ -353,7 +377,7 @@ pub fn pause(workspace: &Workspace, name: &str, reason: &str, by: &str) -> Resul
     record(workspace, name, Some(reason), by)
 }
 
-/// Lets a sync be followed again, also one that failed for good.
+/// Lets a sync be followed again, also one that failed for good; what of it is set aside is tried at once.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for an unknown sync, [`ErrorKind::Invalid`] for one that is not followed.
@@ -509,6 +533,33 @@ mod tests {
         assert_eq!(one.state, FollowedState::Failing);
         assert!(one.hear("shop.a", &reached(31, 5), at(31)));
         assert_eq!((one.state, one.trouble()), (FollowedState::Following, None));
+    }
+
+    #[test]
+    fn one_way_that_is_set_aside_is_told_while_the_others_go_on() {
+        let mut one = begun();
+        assert!(one.reads_first());
+        one.hear("shop.a", &reached(11, 200), at(12));
+        let aside =
+            Beat::Aside { attempt: 1, wait: Duration::from_secs(8), error: "no table".to_owned() };
+        assert!(one.hear("shop.b", &aside, at(12)));
+        assert_eq!((one.state, one.trouble()), (FollowedState::Partial, Some("no table")));
+        assert!(!one.reads_first(), "what is set aside is not waited for");
+        assert_eq!(one.reached(), None, "one way is not complete");
+        one.hear("shop.a", &reached(20, 3), at(20));
+        assert_eq!(one.state, FollowedState::Partial);
+        let aside: Vec<_> = one.aside().map(|(name, why)| (name.as_str(), why.next_at)).collect();
+        assert_eq!(aside, [("shop.b", at(20))]);
+        assert!(one.hear("shop.b", &reached(21, 9), at(21)));
+        assert_eq!((one.state, one.trouble()), (FollowedState::Following, None));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_tried_again_after_seconds_and_later_after_an_hour() {
+        let lost = Error::invalid("no such table");
+        let seconds = |attempt: u32| wait_after("shop", attempt, &lost).as_secs();
+        assert!((5..=10).contains(&seconds(1)), "{}", seconds(1));
+        assert!((1_800..=3_600).contains(&seconds(12)), "{}", seconds(12));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, UInt64Array,
@@ -16,6 +17,7 @@ use flywheel_connect::{
 use flywheel_project::resource::merge::{KeepRule, MergeField, MergeSource};
 use flywheel_reconcile::record::{is_blank, same};
 use flywheel_warehouse::{Session, TableName, conform, union};
+use futures::StreamExt;
 use serde_json::Value;
 
 use super::Merging;
@@ -27,6 +29,9 @@ pub(super) struct Lake {
     session: Session,
     /// The names of all tables.
     tables: Vec<String>,
+    /// What the tables take that were read whole, in bytes, and what they may take.
+    held: AtomicU64,
+    most: u64,
 }
 
 /// The rows of all sources.
@@ -63,10 +68,11 @@ impl Lake {
         self.tables.iter().any(|known| known == table)
     }
 
-    /// All rows of a table.
+    /// All rows of a table that is merged, led or compared with.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table; those of the lake.
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table, [`flywheel_base::ErrorKind::Exhausted`] if all that
+    /// were read take more memory than the merge may; those of the lake.
     pub(super) async fn rows(&self, table: &str) -> Result<RecordBatch> {
         if !self.has(table) {
             let known: Vec<&str> = self.tables.iter().map(String::as_str).collect();
@@ -77,7 +83,36 @@ impl Lake {
                 ),
             ));
         }
-        self.select(&format!("select * from {}", quoted(table)?)).await
+        let query = Box::pin(self.session.query(&all_of(table)?)).await?;
+        let mut found = Box::pin(query.stream()).await?;
+        let schema = plain(&RecordBatch::new_empty(query.schema()))?.schema();
+        let mut batches = Vec::new();
+        while let Some(batch) = found.next().await {
+            let batch = plain(&batch?)?;
+            self.holds(&batch)?;
+            batches.push(batch);
+        }
+        concat_batches(&schema, &batches).map_err(broken)
+    }
+
+    /// Counts rows that are held until the run ends.
+    fn holds(&self, batch: &RecordBatch) -> Result<()> {
+        let bytes = size_of(batch);
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if held <= self.most {
+            return Ok(());
+        }
+        let most = match self.most >> 20 {
+            0 => format!("{} KiB", self.most >> 10),
+            mebibytes => format!("{mebibytes} MiB"),
+        };
+        Err(Error::exhausted(format!(
+            "the rows that the merge has to hold in memory, up to this table, take more than {most}"
+        ))
+        .hint(
+            "Let a model leave out the columns and rows that are not merged, and name it as the table; or raise `memory` in the \
+             merge's file, if the machine has several times as much.",
+        ))
     }
 
     /// The rows of a query, in one batch.
@@ -97,15 +132,16 @@ impl Merging<'_> {
     pub(super) async fn lake(&self) -> Result<Lake> {
         let catalog = self.workspace.plain_catalog().await?;
         let tables = catalog.names().map(ToString::to_string).collect();
-        Ok(Lake { session: self.workspace.lake.session(catalog)?, tables })
+        let session = self.workspace.lake.session(catalog)?;
+        Ok(Lake { session, tables, held: AtomicU64::new(0), most: self.declared.memory.bytes })
     }
 
     /// Reads every source.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if a table is not there, [`flywheel_base::ErrorKind::Invalid`] if a column
-    /// is not or its types do not fit together, [`flywheel_base::ErrorKind::Blocked`] if another merge whose keys are
-    /// followed has not run.
+    /// is not or its types do not fit together, [`flywheel_base::ErrorKind::Exhausted`] if they take too much memory,
+    /// [`flywheel_base::ErrorKind::Blocked`] if another merge whose keys are followed has not run.
     pub(super) async fn read(&self, lake: &Lake) -> Result<Sources> {
         let mut followed = BTreeMap::new();
         for other in self.declared.others() {
@@ -428,6 +464,23 @@ fn plain(batch: &RecordBatch) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .map_err(broken)
+}
+
+/// What the rows of a batch take, in bytes, whatever lies beside them in the same memory.
+fn size_of(batch: &RecordBatch) -> u64 {
+    if batch.num_rows() == 0 {
+        return 0;
+    }
+    let size = |column: &ArrayRef| {
+        let slice = column.to_data().get_slice_memory_size();
+        slice.unwrap_or_else(|_| column.get_array_memory_size()) as u64
+    };
+    batch.columns().iter().map(size).sum()
+}
+
+/// A query for all of a table.
+pub(super) fn all_of(table: &str) -> Result<String> {
+    Ok(format!("select * from {}", quoted(table)?))
 }
 
 /// A table's name in SQL, whatever letters it has.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flywheel_base::{Clock, Error, Result};
-use flywheel_connect::{Action, ActionContext, ActionEntry, Delivery, Outcome, replace_file};
+use flywheel_connect::{Action, Delivery, Outcome, replace_file};
+use flywheel_decision::act::built;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -74,10 +75,7 @@ impl Sender {
                 .actions
                 .get(name)
                 .ok_or_else(|| Error::not_found(format!("no action \"{name}\"")))?;
-            let options = project.resolve_secrets(&action.options)?;
-            let context = ActionContext { base_dir: workspace.dir().to_owned() };
-            let built = ActionEntry::named(&action.connector)?
-                .build(Value::Object(options), &context)
+            let built = built(project, workspace.dir(), action)
                 .map_err(|error| error.context(format!("action \"{name}\" ({})", action.file)))?;
             targets
                 .push(Target { queue: Queue::new(folder.join("action")), way: Way::Action(built) });
@@ -170,6 +168,9 @@ impl Sender {
                 }
                 Some(Outcome::Unreached { reason }) => {
                     return Ok(Err(Later { reason, after: None }));
+                }
+                Some(Outcome::Waits { reason, after, .. }) => {
+                    return Ok(Err(Later { reason, after: Some(after) }));
                 }
                 Some(Outcome::Retry { reason, after }) => return Ok(Err(Later { reason, after })),
                 None => {

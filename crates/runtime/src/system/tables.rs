@@ -25,9 +25,14 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ),
         ("location", Text, "the Delta table's folder, from the project folder; none for a view"),
         ("version", Integer, "the version readers see; none if the lake has lost it"),
-        ("rows", Integer, "how many rows, if known"),
+        ("rows", Integer, "how many rows, if known; count(*) tells it while changes wait"),
         ("files", Integer, "how many data files"),
         ("size_bytes", Integer, "the size of the data files"),
+        (
+            "waiting_changes",
+            Integer,
+            "how many changes wait to be merged into the data files; readers see them all the same",
+        ),
         ("committed_at", Moment, "when that version was committed, by the logical clock"),
     ],
 };
@@ -123,7 +128,7 @@ pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
         (Some(at), Some(state)) => json!({
             "name": name, "kind": seen.kind, "location": format!("{lake}/{at}"),
             "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
-            "committed_at": state.committed_at,
+            "waiting_changes": state.waiting.rows, "committed_at": state.committed_at,
         }),
         (Some(at), None) => {
             json!({"name": name, "kind": seen.kind, "location": format!("{lake}/{at}")})

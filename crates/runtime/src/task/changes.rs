@@ -92,6 +92,9 @@ async fn all(
         pass.restart().await?;
     }
     pass.catch_up().await?;
+    for table in &mut pass.tables {
+        table.merge_changes().await;
+    }
     Ok(pass.tables.into_iter().map(|table| table.landed).collect())
 }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::sync::{Job, Landed, Tally, load_all};
+use crate::erase::Suppression;
 
 /// How often rows become durable on their way, unless the sync says otherwise.
 const EVERY: Duration = Duration::from_secs(60);
@@ -112,7 +113,11 @@ pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     // Where it begins: one from the start is another one than one behind the last.
     let from = serde_json::to_vec(&job.request.from).map_err(failed)?;
     let program = env!("CARGO_PKG_VERSION").as_bytes();
-    let digest = digest::short(&[&stream, &settings, &connection, &masks, &from, program]);
+    // What was read before somebody was erased has their rows.
+    let kept_out = job.kept_out.as_ref().map(Suppression::mark).unwrap_or_default();
+    let kept_out = kept_out.as_bytes();
+    let digest =
+        digest::short(&[&stream, &settings, &connection, &masks, &from, program, kept_out]);
     Ok(Some(job.reading(digest)))
 }
 

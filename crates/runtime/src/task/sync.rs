@@ -31,6 +31,7 @@ use super::new_columns;
 use super::null_keys;
 use super::resume::{self, Pace};
 use super::share::{Lane, Share, lanes};
+use crate::erase::Suppression;
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
 use crate::quarantine::Origin;
@@ -371,6 +372,8 @@ pub(crate) struct Job<'a> {
     there: Option<SchemaRef>,
     app: String,
     sequence: i64,
+    /// Who was erased and is kept out.
+    pub(super) kept_out: Option<Suppression>,
     /// Rows that were left out before the read was cut off behind which this one goes on.
     pub(super) filtered_before: u64,
 }
@@ -392,9 +395,10 @@ impl Job<'_> {
         Reading { app: self.app.clone(), sequence: self.sequence, digest }
     }
 
-    /// Rows that do not meet the stream's condition.
+    /// Rows that do not meet the stream's condition, or are about somebody who was erased.
     fn filtered(&self) -> u64 {
-        self.filtered_before + self.mapping.filtered()
+        let kept_out = self.kept_out.as_ref().map_or(0, Suppression::left_out);
+        self.filtered_before + self.mapping.filtered() + kept_out
     }
 
     /// The rows of a page as they land; those that cannot land are among those set aside.
@@ -402,6 +406,9 @@ impl Job<'_> {
         let gone: Vec<&str> =
             gone(&self.request.columns, &page).map(|column| column.name.as_str()).collect();
         let mut page = self.mapping.apply(page)?;
+        if let Some(kept_out) = &self.kept_out {
+            kept_out.sift(&mut page)?;
+        }
         if replaces(self.stream) && !gone.is_empty() {
             page.batch = with_gone(self.stream, &page.batch, &gone, |name| {
                 let there = self.there.as_ref()?.field_with_name(name).ok()?;
@@ -512,6 +519,7 @@ pub(crate) async fn job<'a>(
         there: head.map(|head| SchemaRef::clone(&head.schema)),
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
+        kept_out: Suppression::of(workspace, stream)?,
         filtered_before: 0,
     })
 }
@@ -879,13 +887,13 @@ async fn known_schema(job: &Job<'_>) -> Result<Option<SchemaRef>> {
 }
 
 /// Lands mended rows and their position, if the read of the source is told another one by it, once per `replay`, a digest of
-/// what is mended. The commit says which rows those are, if `landed` does.
+/// what is mended. The commit says by `landed` which rows those are.
 pub(crate) async fn land_replayed(
     job: &Job<'_>,
     batches: Vec<RecordBatch>,
     position: Option<Position>,
     replay: &str,
-    landed: Option<Value>,
+    landed: Value,
 ) -> Result<()> {
     let lake = &job.workspace.lake;
     let done = lake
@@ -908,10 +916,8 @@ pub(crate) async fn land_replayed(
     let mut write =
         Write::new(mode, rows, format!("replay {}.{}", job.sync_name, job.stream.stream))
             .add_columns()
-            .property("replay", replay.into());
-    if let Some(landed) = landed {
-        write = write.property(quarantine::LANDED, landed);
-    }
+            .property("replay", replay.into())
+            .property(quarantine::LANDED, landed);
     if let Some(Position(position)) = position {
         let checkpoint = Checkpoint { sequence: job.sequence, position };
         write = write.checkpoint(job.app.clone(), checkpoint);

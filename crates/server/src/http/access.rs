@@ -37,7 +37,7 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.post::<NewRequest, _, _>(
         "/v1/access-requests",
         Access::SignedIn,
-        "Asks for a permission, or to see what a rule hides, with a reason",
+        "Asks for a permission, to see what a rule hides, or for a grant, with a reason",
         ask,
     );
     routes.post::<Approval, _, _>(
@@ -103,10 +103,25 @@ async fn list(
     let workspace = app.workspace();
     let reader = caller.reader(&workspace.project);
     let hiding = workspace.project.rules.values().filter(|rule| reader.is_limited_by(rule));
+    let granted = caller.reading(&workspace.project).granted(&workspace.project);
+    let seen = |table: &&String| granted.as_ref().is_none_or(|granted| granted.shows_table(table));
     let rules: Vec<Value> = hiding
-        .map(|rule| json!({"rule": rule.rule, "description": rule.description, "tables": rule.tables, "ask": rule.ask}))
+        .map(|rule| {
+            let tables: Vec<&String> = rule.tables.iter().filter(seen).collect();
+            json!({"rule": rule.rule, "description": rule.description, "tables": tables, "ask": rule.ask})
+        })
         .collect();
-    json_of(&json!({"items": all, "askable": {"permissions": permissions, "rules": rules}}))
+    let held = reader.holding(&workspace.project);
+    let lacked = workspace.project.grants.values().filter(|grant| {
+        held.as_ref().is_some_and(|held| !held.grants().any(|one| one.grant == grant.grant))
+    });
+    // What it names may be hidden.
+    let grants: Vec<Value> = lacked
+        .map(|grant| json!({"grant": grant.grant, "description": grant.description, "ask": grant.ask}))
+        .collect();
+    json_of(&json!({
+        "items": all, "askable": {"permissions": permissions, "rules": rules, "grants": grants},
+    }))
 }
 
 /// Somebody who is here in person: what a program asks for nobody would recognise.
@@ -144,13 +159,24 @@ fn rule_of(app: &App, name: &str) -> Result<Rule> {
     found.ok_or_else(|| super::unknown("rule", name, rules.keys()))
 }
 
+/// Whether a grant, which has to be there, gives the caller nothing that they do not have.
+fn has_grant(app: &App, caller: &Caller, name: &str) -> Result<bool> {
+    let workspace = app.workspace();
+    let grants = &workspace.project.grants;
+    if !grants.contains_key(name) {
+        return Err(super::unknown("grant", name, grants.keys()));
+    }
+    let held = caller.reader(&workspace.project).holding(&workspace.project);
+    Ok(held.is_none_or(|held| held.grants().any(|one| one.grant == name)))
+}
+
 /// What somebody asks for.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRequest {
-    /// `permission`, or `rule` to see all that a rule hides.
+    /// `permission`, `rule` to see all that a rule hides, or `grant` to hold a grant.
     kind: String,
-    /// The permission's word, or the rule's name.
+    /// The permission's word, or the name of the rule or grant.
     what: String,
     /// Why.
     reason: String,
@@ -169,7 +195,7 @@ async fn ask(
     let reason = text("reason", &input.reason)?;
     let Some(kind) = GrantKind::of(&input.kind) else {
         return Err(Problem::invalid(format!("no kind \"{}\" of request", input.kind))
-            .hint("Kinds are permission and rule."));
+            .hint("Kinds are permission, rule and grant."));
     };
     check_askable(&app, &caller, kind, &input.what)?;
     let request = AccessRequest {
@@ -217,11 +243,12 @@ fn check_askable(app: &App, caller: &Caller, kind: GrantKind, what: &str) -> Res
         GrantKind::Rule => {
             !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, what)?)
         }
+        GrantKind::Grant => has_grant(app, caller, what)?,
     };
     if has {
         let detail = format!("you have the {} \"{what}\" already", kind.word());
         let detail = match kind {
-            GrantKind::Permission => detail,
+            GrantKind::Permission | GrantKind::Grant => detail,
             GrantKind::Rule => format!("rule \"{what}\" hides nothing from you"),
         };
         return Err(
@@ -302,6 +329,8 @@ fn check_has(app: &App, caller: &Caller, request: &AccessRequest) -> Result<()> 
         GrantKind::Rule => {
             !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, what)?)
         }
+        // Nothing is closed to those who decide.
+        GrantKind::Grant => has_grant(app, caller, what)?,
     };
     if has {
         return Ok(());

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_decision::reported::Kind;
 use flywheel_project::resource::rule::Role;
-use flywheel_runtime::access;
+use flywheel_runtime::access::{self, granted};
 use flywheel_state::{ApiToken, User};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,6 +68,12 @@ pub(super) fn routes(routes: &mut Routes) {
     );
     routes.delete("/v1/tokens/{token}", Access::SignedIn, "Takes a token back", revoke);
     routes.get("/v1/rules", administer, "Lists rules with who sees which rows and columns", rules);
+    routes.get(
+        "/v1/grants",
+        administer,
+        "Lists grants with who holds them, and what every user may see, change and run",
+        grants,
+    );
     routes.get(
         "/v1/quotas",
         administer,
@@ -435,6 +441,14 @@ async fn rules(State(app): State<Arc<App>>) -> Result<Response> {
             .map(|(name, group)| json!({"group": name, "users": group.users, "attributes": group.attributes}))
             .collect();
         Ok(json!({"items": rules, "misfits": misfits, "groups": groups}))
+    });
+    json_of(&found.await?)
+}
+
+async fn grants(State(app): State<Arc<App>>) -> Result<Response> {
+    let found = app.with(|workspace| async move {
+        let (grants, users) = (granted::listed(&workspace)?, granted::effective(&workspace).await?);
+        Ok(json!({"items": grants, "users": users}))
     });
     json_of(&found.await?)
 }

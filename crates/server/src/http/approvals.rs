@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult};
+use flywheel_project::grant::{Deed, Governed};
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Workspace, approval};
 use flywheel_state::{Approval, ApprovalStatus, NewQuantity, Piece, SeenApproval, no_place};
@@ -215,12 +216,15 @@ async fn check_seen(
     seen: &[SeenApproval],
 ) -> BaseResult<()> {
     let Some(open) = reading.open_policies(workspace).await? else { return Ok(()) };
+    let granted = reading.granted(&workspace.project);
     for one in seen {
-        let approval = workspace.store.approval(&one.key)?;
-        let hidden = approval.is_some_and(|approval| !open.contains(&approval.policy));
-        if hidden {
+        let Some(approval) = workspace.store.approval(&one.key)? else { continue };
+        if !open.contains(&approval.policy) {
             let what = format!("no delivery \"{}\" waits for approval", one.key);
             return Err(Error::not_found(what).hint("GET /v1/approvals lists those that do."));
+        }
+        if let Some(granted) = &granted {
+            granted.require(Governed::Policies, &approval.policy, Deed::Act)?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The catalogue: everything that has a name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -166,6 +166,12 @@ fn all(workspace: &Workspace, reading: &Reading) -> Vec<Asset> {
         synonyms: Vec::new(),
         node: None,
     }));
+    if let Some(granted) = reading.granted(project) {
+        all.retain(|asset| match &asset.node {
+            Some(id) => granted.shows_node(id),
+            None => granted.shows_table(&asset.name),
+        });
+    }
     all
 }
 
@@ -224,8 +230,12 @@ async fn one(
 async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
     let mut assets = all(workspace, reading);
     let catalogue = Box::pin(collect(workspace)).await?;
+    let granted = reading.granted(&workspace.project);
+    let shows = |name: &str| granted.as_ref().is_none_or(|granted| granted.shows_called(name));
     // Tables of the lake that nobody declares.
-    assets.extend(catalogue.assets.iter().filter(|asset| asset.kind == "table").map(|asset| {
+    let undeclared =
+        catalogue.assets.iter().filter(|asset| asset.kind == "table" && shows(&asset.name));
+    assets.extend(undeclared.map(|asset| {
         let columns = asset.columns.iter().map(|column| column.name.clone()).collect();
         Asset {
             name: asset.name.clone(),
@@ -250,9 +260,10 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
     let neighbours = |upstream: bool| -> Vec<String> {
         let Some(node) = &asset.node else { return Vec::new() };
         let names = |id: &NodeId| asset_name(workspace, id);
+        let seen = |id: &&NodeId| granted.as_ref().is_none_or(|granted| granted.shows_node(id));
         match upstream {
-            true => graph.upstream(node).map(names).collect(),
-            false => graph.downstream(node).map(names).collect(),
+            true => graph.upstream(node).filter(seen).map(names).collect(),
+            false => graph.downstream(node).filter(seen).map(names).collect(),
         }
     };
     let mut answer = json!(asset);
@@ -267,6 +278,17 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
             catalogue.assets.iter().find(|one| super::search::name_of(one) == asset.name).cloned();
         if let Some(known) = known.as_mut().filter(|known| limits.uncounted.contains(&known.name)) {
             (known.rows, known.size_bytes) = (None, None);
+        }
+        if let (Some(known), true) = (&mut known, granted.is_some()) {
+            // There the kind is left out.
+            let plain = |name: String| match name.split_once(':') {
+                Some((_, plain)) => plain.to_owned(),
+                None => name,
+            };
+            let above: BTreeSet<String> = neighbours(true).into_iter().map(plain).collect();
+            let below: BTreeSet<String> = neighbours(false).into_iter().map(plain).collect();
+            known.upstream.retain(|name| above.contains(name));
+            known.downstream.retain(|name| below.contains(name));
         }
         let known = known.as_ref();
         answer.insert("known".to_owned(), json!(known));
@@ -347,8 +369,14 @@ async fn table(
         }
     }
     let known = facts(workspace, &asset.name).await?;
-    let sql = model.map(|model| model.sql_template.clone());
-    let landed_by = source.and_then(|source| source.landed_by.clone());
+    let granted = reading.granted(project);
+    // What it is made of is named in its text.
+    let told = match (&granted, &asset.node) {
+        (Some(granted), Some(id)) => granted.shows_inputs(id),
+        _ => true,
+    };
+    let sql = model.filter(|_| told).map(|model| model.sql_template.clone());
+    let landed_by = source.filter(|_| told).and_then(|source| source.landed_by.clone());
     let fresh = freshness(workspace, asset).await.map_err(|error| {
         reading.said(project).error(error, &format!("the freshness of {}", asset.name))
     })?;
@@ -451,8 +479,19 @@ async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     Ok(found.first().map_or(Value::Null, |one| json!(one)))
 }
 
+/// Refuses a view that a statement made to those who may not read what it reads, as a query of it does: a profile is made
+/// on behalf of the project.
+async fn check_read(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<()> {
+    if reading.granted(&workspace.project).is_some() {
+        let sql = format!("select * from {}", rows::quoted(name));
+        workspace.session_for(&sql, reading).await?.query(&sql).await?;
+    }
+    Ok(())
+}
+
 /// A profile as the API shows it; null if there is none. What is masked since then is not shown either.
 async fn shown(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
+    check_read(workspace, name, reading).await?;
     let Some(kept) = workspace.store.profile(name)? else { return Ok(Value::Null) };
     let mut profile = Profile::kept(&kept)?;
     let limits = reading.limits_now(workspace).await?;
@@ -518,6 +557,7 @@ async fn profile_now(
     }
     let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
     let found = app.with(move |workspace| async move {
+        check_read(&workspace, &name, &reading).await?;
         let made = Box::pin(profile(&workspace, &name, true, &reading)).await;
         let said = reading.said(&workspace.project);
         made.map_err(|error| said.error(error, &format!("the profile of {name}")))?;

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use flywheel_base::{Result as BaseResult, Timestamp, entropy};
+use flywheel_project::NodeKind;
+use flywheel_project::grant::{Deed, Governed};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
 use flywheel_project::resource::rule::Role;
 use flywheel_project::resource::schedule::Language;
@@ -20,6 +22,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::admin::{shown_token, visible};
+use super::metrics::narrowed;
 use super::{done, items, json_of, queries};
 use crate::app::App;
 use crate::auth::{self, Caller, Link};
@@ -96,9 +99,16 @@ pub(super) fn routes(routes: &mut Routes) {
     );
 }
 
-async fn list(State(app): State<Arc<App>>) -> Result<Response> {
+async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
     let workspace = app.workspace();
-    let all = workspace.project.dashboards.iter().map(|(name, one)| {
+    let granted = caller.reading(&workspace.project).granted(&workspace.project);
+    let seen = |(name, _): &(&String, _)| {
+        granted.as_ref().is_none_or(|granted| granted.shows_one(NodeKind::Dashboard, name))
+    };
+    let all = workspace.project.dashboards.iter().filter(seen).map(|(name, one)| {
         json!({
             "name": name, "title": one.title, "description": one.description, "owner": one.owner, "file": one.file,
             "readers": one.readers, "tiles": one.tiles.iter().map(|tile| json!({
@@ -208,7 +218,14 @@ async fn one(
             answer.insert("file".to_owned(), json!(kept.file));
             answer.insert("version".to_owned(), json!(kept.version));
             answer.insert("comments".to_owned(), json!(kept.comments));
-            answer.insert("sent".to_owned(), json!(sent(&workspace, &board.dashboard)));
+            let mut sent = sent(&workspace, &board.dashboard);
+            if let Some(granted) = caller.reading(&workspace.project).granted(&workspace.project) {
+                sent.retain(|one| {
+                    let schedule = one.get("schedule").and_then(Value::as_str);
+                    schedule.is_some_and(|name| granted.shows_one(NodeKind::Schedule, name))
+                });
+            }
+            answer.insert("sent".to_owned(), json!(sent));
         }
     }
     json_of(&answer)
@@ -369,8 +386,10 @@ async fn asked(
     now: Timestamp,
 ) -> Result<Answer> {
     let workspace = app.workspace();
+    let narrowed = narrowed(&workspace, caller);
+    let project = narrowed.as_deref().unwrap_or(&workspace.project);
     let run = |sql: String| run(app, caller, sql);
-    dashboard::answer(&workspace.project, of, chosen, now, run).await
+    dashboard::answer(project, of, chosen, now, run).await
 }
 
 /// A dashboard as a workbook. Its first sheet says what was chosen and what should be known.
@@ -474,7 +493,15 @@ struct Change {
     version: String,
 }
 
-async fn create(State(app): State<Arc<App>>, Input(input): Input<New>) -> Result<Response> {
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<New>,
+) -> Result<Response> {
+    let workspace = app.workspace();
+    if let Some(granted) = caller.reading(&workspace.project).granted(&workspace.project) {
+        granted.require(Governed::Dashboards, &input.dashboard.dashboard, Deed::Change)?;
+    }
     let mut response = kept(&app, input.dashboard, None).await?;
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult};
 use flywheel_decision::pin::Pinned;
+use flywheel_project::{NodeId, NodeKind};
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::status::{LearnerStatus, learners as collect};
@@ -183,10 +184,13 @@ async fn learners(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let mut all = collect(&workspace).await?;
-        withhold(&mut all, said);
+        withhold(&mut all, reading.said(&workspace.project));
+        if let Some(granted) = reading.granted(&workspace.project) {
+            all.retain(|one| granted.shows_one(NodeKind::Learner, &one.learner));
+        }
         all.iter().map(|one| shown(&workspace, one)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
@@ -198,7 +202,8 @@ async fn learner(
     place: Place,
 ) -> Result<Response> {
     let (name, workspace) = (place.name(), app.workspace());
-    let said = caller.said(&workspace.project);
+    let reading = caller.reading(&workspace.project);
+    let said = reading.said(&workspace.project);
     if !workspace.project.learners.contains_key(&name) {
         return Err(unknown("learner", &name, workspace.project.learners.keys()));
     }
@@ -247,7 +252,12 @@ async fn learner(
             answer.insert("drifts".to_owned(), drifts.collect());
             answer.insert("evaluations".to_owned(), json!(evaluations));
             answer.insert("recent".to_owned(), json!(recent));
-            answer.insert("declared".to_owned(), declared(&learner.value)?);
+            let id = NodeId::new(NodeKind::Learner, name.as_str());
+            let granted = reading.granted(&workspace.project);
+            // What it reads is named in its text.
+            if granted.is_none_or(|granted| granted.shows_inputs(&id)) {
+                answer.insert("declared".to_owned(), declared(&learner.value)?);
+            }
         }
         Ok(answer)
     });

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, suggest};
+use flywheel_project::NodeKind;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::{Workspace, link};
 use flywheel_state::LinkQuestion;
@@ -88,11 +89,16 @@ async fn list(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
+        let (project, said) = (&workspace.project, reading.said(&workspace.project));
         let asked = workspace.store.link_questions(None)?;
-        let names = workspace.project.links.keys();
+        let granted = reading.granted(project);
+        let seen = |name: &&String| {
+            granted.as_ref().is_none_or(|granted| granted.shows_one(NodeKind::Link, name))
+        };
+        let names = project.links.keys().filter(seen);
         names.map(|name| shown(&workspace, name, &asked, said)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
@@ -137,7 +143,7 @@ async fn questions(
              where open and link = {} order by answer is not null, asked_at, id limit {count}",
             rows::literal(&name)
         );
-        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, count).await
+        rows::query(&workspace.session_for_us(&sql, &reading).await?, &sql, count).await
     });
     let table = found.await?;
     let (sql, truncated) = (table.sql.clone(), table.truncated);

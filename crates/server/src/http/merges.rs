@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, suggest};
+use flywheel_project::NodeKind;
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::{Workspace, merge};
@@ -89,10 +90,15 @@ async fn list(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
-        let names = workspace.project.merges.keys();
+        let (project, said) = (&workspace.project, reading.said(&workspace.project));
+        let granted = reading.granted(project);
+        let seen = |name: &&String| {
+            granted.as_ref().is_none_or(|granted| granted.shows_one(NodeKind::Merge, name))
+        };
+        let names = project.merges.keys().filter(seen);
         names.map(|name| shown(&workspace, name, said)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
@@ -137,7 +143,7 @@ async fn open_pairs(
         // Before the first run there is nothing to see.
         false => "select 1 as pair_id where false".to_owned(),
     };
-    rows::query(&workspace.session_for(&sql, reading).await?, &sql, count).await
+    rows::query(&workspace.session_for_us(&sql, reading).await?, &sql, count).await
 }
 
 async fn questions(

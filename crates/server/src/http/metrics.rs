@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use flywheel_project::Project;
+use flywheel_runtime::Workspace;
 use flywheel_runtime::metrics::described;
 use flywheel_transform::{MetricQuery, compile_metrics};
 use schemars::JsonSchema;
@@ -34,12 +36,17 @@ pub(super) fn routes(routes: &mut Routes) {
     );
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
+async fn metrics(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
     let workspace = app.workspace();
-    let semantics = workspace.project.semantics();
+    let narrowed = narrowed(&workspace, &caller);
+    let project = narrowed.as_deref().unwrap_or(&workspace.project);
+    let semantics = project.semantics();
     let mut all = Vec::new();
     for metric in semantics.metrics() {
-        let mut one = json!(described(&workspace.project, &semantics, metric)?);
+        let mut one = json!(described(project, &semantics, metric)?);
         if let Value::Object(one) = &mut one {
             one.insert("name".to_owned(), json!(metric.name));
             one.insert("view".to_owned(), json!(metric.view.semantic));
@@ -47,6 +54,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
         all.push(one);
     }
     items(&all)
+}
+
+/// The project with what the caller sees of metrics; none if they see them all.
+pub(super) fn narrowed(workspace: &Workspace, caller: &Caller) -> Option<Box<Project>> {
+    let reading = caller.reading(&workspace.project);
+    reading.granted(&workspace.project).map(|granted| Box::new(granted.measured()))
 }
 
 /// A question about metrics, in the words of `flywheel metric query`.
@@ -132,7 +145,10 @@ async fn query(
     Extension(caller): Extension<Caller>,
     Input(question): Input<Question>,
 ) -> Result<Response> {
-    let compiled = compile_metrics(&app.workspace().project, &question.into())?;
+    let workspace = app.workspace();
+    let narrowed = narrowed(&workspace, &caller);
+    let project = narrowed.as_deref().unwrap_or(&workspace.project);
+    let compiled = compile_metrics(project, &question.into())?;
     let (labels, sql, notes) = (compiled.labels(), compiled.sql, compiled.notes);
     let id: String = flywheel_base::entropy::token("q-")?.chars().take(14).collect();
     let reading = caller.reading(&app.workspace().project);

@@ -80,7 +80,12 @@ async fn models(
         let blocked = flywheel_runtime::status::blocked(&workspace)?;
         let builds = newest_builds(&workspace)?;
         let mut all = Vec::new();
-        for model in workspace.project.models.values() {
+        let granted = reading.granted(&workspace.project);
+        let seen = |model: &&Model| {
+            let id = NodeId::new(NodeKind::Model, model.name.clone());
+            granted.as_ref().is_none_or(|granted| granted.shows_node(&id))
+        };
+        for model in workspace.project.models.values().filter(seen) {
             all.push(shown(&workspace, model, &blocked, &builds, &limits).await?);
         }
         Ok(all)
@@ -123,16 +128,21 @@ async fn model(
         // A model that does not fit its inputs has no columns yet; its last build says why.
         let origins = model_columns(world, &found.relation()).await.ok();
         let names = |id: &NodeId| asset_name(&workspace, id);
+        let granted = reading.granted(&workspace.project);
+        let seen = |id: &&NodeId| granted.as_ref().is_none_or(|granted| granted.shows_node(id));
+        // What it is made of is named in its text and by its columns.
+        let told = granted.as_ref().is_none_or(|granted| granted.shows_inputs(&id));
+        let (compiled, origins) = (compiled.filter(|_| told), origins.filter(|_| told));
         if let Value::Object(answer) = &mut answer {
-            answer.insert("sql".to_owned(), json!(found.sql_template));
+            answer.insert("sql".to_owned(), json!(told.then_some(&found.sql_template)));
             answer.insert("compiled".to_owned(), json!(compiled));
             answer.insert(
                 "upstream".to_owned(),
-                json!(graph.upstream(&id).map(names).collect::<Vec<_>>()),
+                json!(graph.upstream(&id).filter(seen).map(names).collect::<Vec<_>>()),
             );
             answer.insert(
                 "downstream".to_owned(),
-                json!(graph.downstream(&id).map(names).collect::<Vec<_>>()),
+                json!(graph.downstream(&id).filter(seen).map(names).collect::<Vec<_>>()),
             );
             answer.insert(
                 "columns".to_owned(),

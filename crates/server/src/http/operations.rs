@@ -233,7 +233,12 @@ fn followed_syncs(all: &[Followed]) -> String {
         "Whether it failed for good while it was followed.",
         &|one| Some(if one.state == FollowedState::Failed { 1.0 } else { 0.0 }),
     );
-    add("flywheel_sync_follow_attempts", "How often a system did not answer in a row.", &|one| {
+    add(
+        "flywheel_sync_follow_aside",
+        "How many streams on their ways to destinations are set aside while the rest is followed.",
+        &|one| Some(one.aside().count() as f64),
+    );
+    add("flywheel_sync_follow_attempts", "How often it failed in a row.", &|one| {
         Some(one.failing().map_or(0.0, |failing| f64::from(failing.attempt)))
     });
     add("flywheel_sync_follow_rows", "Rows read since it is followed.", &|one| {

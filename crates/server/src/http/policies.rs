@@ -12,8 +12,11 @@ use flywheel_base::{Error, Result as BaseResult, Timestamp, entropy};
 use flywheel_decision::challenge::Challenge;
 use flywheel_decision::preview::SAMPLE_DEFAULT;
 use flywheel_decision::table::ExperimentRow;
+use flywheel_decision::withheld;
 use flywheel_project::resource::policy::Choose;
+use flywheel_project::{NodeId, NodeKind};
 use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::granted::Granted;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::halt::{self, Halted};
 use flywheel_runtime::status::{PolicyStatus, left_out, policies as collect};
@@ -134,7 +137,11 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/v1/experiments", view, "Shows how experiments stand", experiments);
 }
 
-fn shown(workspace: &Workspace, status: &PolicyStatus) -> BaseResult<Value> {
+fn shown(
+    workspace: &Workspace,
+    status: &PolicyStatus,
+    granted: Option<&Granted<'_>>,
+) -> BaseResult<Value> {
     let mut answer = declared(status)?;
     if let (Value::Object(answer), Some(policy)) =
         (&mut answer, workspace.project.policies.get(&status.policy))
@@ -146,6 +153,9 @@ fn shown(workspace: &Workspace, status: &PolicyStatus) -> BaseResult<Value> {
             Choose::Bandit(bandit) => ("bandit", Some(&bandit.learner)),
             Choose::Experiment(_) => ("experiment", None),
         };
+        let shows =
+            |name: &&String| granted.is_none_or(|one| one.shows_one(NodeKind::Learner, name));
+        let learner = learner.filter(shows);
         answer.insert("name".to_owned(), json!(status.policy));
         answer.insert("file".to_owned(), json!(policy.file));
         answer.insert("description".to_owned(), json!(policy.description));
@@ -168,11 +178,16 @@ async fn policies(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let mut all = collect(&workspace).await?;
-        withhold(&mut all, said);
-        all.iter().map(|one| shown(&workspace, one)).collect::<BaseResult<Vec<_>>>()
+        withhold(&mut all, reading.said(&workspace.project));
+        let granted = reading.granted(&workspace.project);
+        if let Some(granted) = &granted {
+            all.retain(|one| granted.shows_one(NodeKind::Policy, &one.policy));
+        }
+        let one = |one| shown(&workspace, one, granted.as_ref());
+        all.iter().map(one).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
 }
@@ -192,12 +207,14 @@ async fn one(
     place: Place,
 ) -> Result<Response> {
     let name = known(&app, place)?;
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
+        let said = reading.said(&workspace.project);
         let mut all = collect(&workspace).await?;
         withhold(&mut all, said);
+        let granted = reading.granted(&workspace.project);
         let mut answer = match all.iter().find(|one| one.policy == name) {
-            Some(one) => shown(&workspace, one)?,
+            Some(one) => shown(&workspace, one, granted.as_ref())?,
             None => json!({}),
         };
         let promotions = workspace.store.promotions_of(&name)?;
@@ -217,7 +234,11 @@ async fn one(
             let contact = policy.action.as_ref().and_then(limits);
             answer.insert("contact".to_owned(), declared(&contact)?);
             answer.insert("global_holdout".to_owned(), declared(&file.holdout)?);
-            answer.insert("declared".to_owned(), declared(&policy.value)?);
+            let id = NodeId::new(NodeKind::Policy, name.as_str());
+            // What it reads is named in its text.
+            if granted.is_none_or(|granted| granted.shows_inputs(&id)) {
+                answer.insert("declared".to_owned(), declared(&policy.value)?);
+            }
         }
         Ok(answer)
     });
@@ -361,7 +382,12 @@ async fn decisions(
         };
         let limit = counted(which.limit);
         let reading_of = list.read(&workspace, &reading, which.cursor.as_deref(), limit);
-        let (table, next) = Box::pin(reading_of).await?;
+        let (mut table, next) = Box::pin(reading_of).await?;
+        let id = NodeId::new(NodeKind::Policy, name.as_str());
+        let granted = reading.granted(&workspace.project);
+        if granted.is_some_and(|granted| !granted.shows_inputs(&id)) {
+            leave_out_inputs(&mut table);
+        }
         let names = names(&workspace, &reading, &name, &table).await;
         Ok((table, names, next))
     });
@@ -386,11 +412,30 @@ async fn replay(
         let said = reading.said(&workspace.project);
         let replayed = replayed.map_err(|error| said.error(error, "making the decision again"))?;
         // Whoever does not see a policy's decisions is not told that this is one.
-        let open = workspace.project.rules.is_empty()
+        let project = &workspace.project;
+        let open = (project.rules.is_empty() && project.grants.is_empty())
             || !reading.hides_policy(&workspace, &replayed.policy).await?;
         if open { Ok(replayed) } else { Err(policy::unknown_decision(&decision)) }
     });
     json_of(&found.await?)
+}
+
+/// Leaves out what decisions were made of: the choice is for whoever may see the policy, and that is not.
+fn leave_out_inputs(table: &mut Table) {
+    let place = |wanted: &str| table.columns.iter().position(|column| column.name == wanted);
+    let (features, payload) = (place("features"), place("payload"));
+    for row in &mut table.rows {
+        let text = |at: Option<usize>| at.and_then(|at| row.get(at)).and_then(Value::as_str);
+        let both = text(payload).zip(text(features));
+        let kept =
+            both.and_then(|(payload, features)| withheld::without_columns(payload, features));
+        if let Some(cell) = payload.and_then(|at| row.get_mut(at)) {
+            *cell = json!(kept);
+        }
+        if let Some(cell) = features.and_then(|at| row.get_mut(at)) {
+            *cell = Value::Null;
+        }
+    }
 }
 
 /// What the items and units of decisions are called, as far as the project knows.
@@ -708,10 +753,14 @@ async fn experiments(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
+        let said = reading.said(&workspace.project);
         let all = policy::experiments(&workspace, None).await;
-        let all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
+        let mut all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
+        if let Some(granted) = reading.granted(&workspace.project) {
+            all.retain(|row| granted.shows_one(NodeKind::Policy, &row.policy));
+        }
         all.iter().map(|row| standing(&workspace, row)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)

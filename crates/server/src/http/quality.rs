@@ -8,9 +8,10 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, ErrorKind, Result as BaseResult};
 use flywheel_project::quality::check_names;
-use flywheel_project::{Diagnostics, SourceFile, odcs, yaml};
+use flywheel_project::{Diagnostics, NodeKind, SourceFile, odcs, yaml};
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Workspace, quality};
+use flywheel_state::Hold;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -64,7 +65,7 @@ async fn results(
     sql: &str,
     count: usize,
 ) -> BaseResult<rows::Table> {
-    rows::query(&workspace.session_for(sql, reading).await?, sql, count).await
+    rows::query(&workspace.session_for_us(sql, reading).await?, sql, count).await
 }
 
 /// The last result of every check, by quality file and check; none for who may not see results.
@@ -122,8 +123,13 @@ async fn all(
         let project = &workspace.project;
         let mut known = last(&workspace, &reading).await?;
         let promises = quality::last(&workspace, &quality::Options::default()).await?;
+        let granted = reading.granted(project);
+        let shows = |kind: NodeKind, name: &str| {
+            granted.as_ref().is_none_or(|granted| granted.shows_one(kind, name))
+        };
+        let seen = promises.into_iter().filter(|one| shows(NodeKind::Quality, &one.quality));
         let mut items = Vec::new();
-        for promise in promises {
+        for promise in seen {
             let key = (promise.quality.clone(), promise.check.clone());
             let declared = project.qualities.get(&promise.quality);
             let check = declared.and_then(|declared| {
@@ -143,14 +149,19 @@ async fn all(
         }
         let said = reading.said(&workspace.project);
         let holds = workspace.store.holds()?;
-        let holds = holds.iter().map(|hold| {
+        let held = |hold: &&Hold| {
+            granted.as_ref().is_none_or(|granted| granted.shows_table(&hold.name))
+        };
+        let holds = holds.iter().filter(held).map(|hold| {
             json!({
                 "table": hold.name, "version": hold.version, "reason": said.text(hold.reason.clone()),
                 "held_at": hold.held_at.to_string(),
             })
         });
         Ok(json!({
-            "items": items, "holds": holds.collect::<Vec<_>>(), "contracts": contracts(&workspace)?,
+            "items": items, "holds": holds.collect::<Vec<_>>(),
+            // A contract is about tables by its own text.
+            "contracts": if granted.is_none() { contracts(&workspace)? } else { Vec::new() },
         }))
     });
     json_of(&found.await?)

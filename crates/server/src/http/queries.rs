@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use flywheel_base::{Error, Result as BaseResult, entropy};
+use flywheel_project::NodeKind;
 use flywheel_project::resource::quantity::Duration;
 use flywheel_project::resource::query::{PublishedQuery, QueryParameter, RESERVED};
 use flywheel_project::resource::rule::Role;
@@ -137,7 +138,11 @@ async fn list(
 ) -> Result<Response> {
     let reading = caller.reading(&app.workspace().project);
     let all = app.with(move |workspace| async move {
-        let names: Vec<String> = workspace.project.queries.keys().cloned().collect();
+        let granted = reading.granted(&workspace.project);
+        let seen = |name: &&String| {
+            granted.as_ref().is_none_or(|granted| granted.shows_one(NodeKind::Query, name))
+        };
+        let names: Vec<String> = workspace.project.queries.keys().filter(seen).cloned().collect();
         let problems = published::problems(&workspace, &names, &reading).await?;
         let calls = calls(&workspace)?;
         let shown =

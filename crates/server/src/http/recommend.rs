@@ -12,7 +12,9 @@ use flywheel_decision::decide::Question;
 use flywheel_decision::feedback::{self as suggesting, FreshList, Suggestion};
 use flywheel_decision::table::DecisionRow;
 use flywheel_decision::withheld;
+use flywheel_project::grant::{Deed, Governed};
 use flywheel_project::resource::policy::Choose;
+use flywheel_project::{NodeId, NodeKind};
 use flywheel_runtime::feedback::hides_items;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, policy};
@@ -157,8 +159,14 @@ async fn recommend(
             .hint("Ask like this: /v1/recommend?learner=next_basket&unit=c-17&k=10"));
     };
     let workspace = app.workspace();
+    let granted = caller.reading(&workspace.project).granted(&workspace.project);
+    let seen = |name: &String| {
+        let id = NodeId::new(NodeKind::Learner, name.as_str());
+        granted.as_ref().is_none_or(|granted| granted.shows_node(&id))
+    };
     let recommends = |name: &String| {
         workspace.project.learners.get(name).is_some_and(|one| one.recommend.is_some())
+            && seen(name)
     };
     if !recommends(&learner) {
         return Err(unknown(
@@ -228,7 +236,7 @@ async fn asked(
 ) -> Result<Response> {
     let workspace = app.workspace();
     let project = &workspace.project;
-    if !project.rules.is_empty() {
+    if !project.rules.is_empty() || !project.grants.is_empty() {
         let (reading, name) = (caller.reading(project), learner.to_owned());
         let hidden = app
             .with(move |workspace| async move { hides_items(&workspace, &name, &reading).await });
@@ -341,10 +349,22 @@ async fn decision(
         return Err(unknown("policy", &input.policy, workspace.project.policies.keys()));
     }
     let reading = caller.reading(&workspace.project);
+    if let Some(granted) = reading.granted(&workspace.project) {
+        if !granted.shows_one(NodeKind::Policy, &input.policy) {
+            return Err(unknown("policy", &input.policy, workspace.project.policies.keys()));
+        }
+        granted.require(Governed::Policies, &input.policy, Deed::Act)?;
+    }
     let said = reading.said(&workspace.project);
     let policy = input.policy.clone();
     let whole = app.with(move |workspace| async move {
-        Ok(workspace.project.rules.is_empty() || !reading.hides_policy(&workspace, &policy).await?)
+        let project = &workspace.project;
+        let id = NodeId::new(NodeKind::Policy, policy.as_str());
+        let granted = reading.granted(project);
+        if granted.is_some_and(|granted| !granted.shows_inputs(&id)) {
+            return Ok(false);
+        }
+        Ok(project.rules.is_empty() || !reading.hides_policy(&workspace, &policy).await?)
     });
     let whole = whole.await?;
     let fresh = fresh_of(&app, &workspace, &input.policy, &input.unit).await?;

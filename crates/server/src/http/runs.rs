@@ -7,6 +7,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, ErrorKind, Result as BaseResult};
+use flywheel_project::NodeKind;
+use flywheel_project::grant::{Deed, Governed};
+use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::granted::Granted;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::{Workspace, compare};
@@ -83,17 +87,73 @@ async fn runs(
     Extension(caller): Extension<Caller>,
     Asked(which): Asked<Which>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.blocking(move |app| {
+        let workspace = app.workspace();
+        let said = reading.said(&workspace.project);
         let count = counted(which.limit);
         let piece = Piece { after: which.cursor.as_deref(), limit: count + 1 };
         let (kind, status) = (which.kind.as_deref(), which.status.as_deref());
-        let runs = app.workspace().store.runs_of(kind, status, piece)?;
-        let (runs, next) = cut(runs, count, |run| run.run_id.clone());
+        let runs = workspace.store.runs_of(kind, status, piece)?;
+        let (mut runs, next) = cut(runs, count, |run| run.run_id.clone());
+        if let Some(granted) = reading.granted(&workspace.project) {
+            let mut seen = Vec::with_capacity(runs.len());
+            for run in runs {
+                let tasks = workspace.store.run(&run.run_id)?.map(|(_, tasks)| tasks);
+                if tells_of_seen(&workspace, &granted, &tasks.unwrap_or_default()) {
+                    seen.push(run);
+                }
+            }
+            runs = seen;
+        }
         Ok((runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>(), next))
     });
     let (found, next) = found.await?;
     piece(&found, next)
+}
+
+/// Whether all that a run did is about what is seen. A run of many things at once, such as a turn, is for whom nothing is
+/// closed.
+fn tells_of_seen(workspace: &Workspace, granted: &Granted<'_>, tasks: &[TaskRow]) -> bool {
+    let seen = |task: &TaskRow| match task.kind.as_str() {
+        "sync" => {
+            let syncs = workspace.project.syncs.keys();
+            // Of two syncs, one of which begins as the other one, the longer name is meant.
+            let of =
+                syncs.filter(|name| super::syncs::is_of(task, name)).max_by_key(|one| one.len());
+            of.is_some_and(|name| granted.shows_one(NodeKind::Sync, name))
+        }
+        "learn" => granted.shows_one(NodeKind::Learner, &task.name),
+        _ => false,
+    };
+    !tasks.is_empty() && tasks.iter().all(seen)
+}
+
+/// A run with its tasks, if there is one that is seen.
+fn seen_run(
+    workspace: &Workspace,
+    reading: &Reading,
+    id: &str,
+) -> BaseResult<Option<(Run, Vec<TaskRow>)>> {
+    let Some((run, tasks)) = workspace.store.run(id)? else { return Ok(None) };
+    let granted = reading.granted(&workspace.project);
+    let seen = granted.is_none_or(|granted| tells_of_seen(workspace, &granted, &tasks));
+    Ok(seen.then_some((run, tasks)))
+}
+
+/// Whether a piece of work is told to the caller: others' only if nothing is closed to them.
+fn is_told(app: &App, caller: &Caller, work: &Work) -> bool {
+    work.is_of(&caller.who()) || !caller.is_closed_to(&app.workspace().project)
+}
+
+/// A piece of work that is told to the caller.
+fn told_work(app: &App, caller: &Caller, id: &str) -> Result<Work> {
+    match app.queue.get(id) {
+        Ok(work) if is_told(app, caller, &work) => Ok(work),
+        // As of what is not there.
+        Ok(_) => Err(Problem::not_found(format!("no work \"{id}\" since the server was started"))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How long a run took, in milliseconds.
@@ -145,11 +205,12 @@ async fn run(
     Extension(caller): Extension<Caller>,
     place: Place,
 ) -> Result<Response> {
-    let (id, said) = (place.name(), caller.said(&app.workspace().project));
+    let (id, reading) = (place.name(), caller.reading(&app.workspace().project));
     let asked = id.clone();
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
-        let Some((run, tasks)) = workspace.store.run(&asked)? else { return Ok(None) };
+        let said = reading.said(&workspace.project);
+        let Some((run, tasks)) = seen_run(&workspace, &reading, &asked)? else { return Ok(None) };
         let mut answer = shown(&run, said);
         if let Value::Object(object) = &mut answer {
             let tasks = tasks.iter().map(|one| task(one, said)).collect();
@@ -185,11 +246,12 @@ async fn log(
     place: Place,
     Asked(asked): Asked<Lines>,
 ) -> Result<Response> {
-    let (id, said) = (place.name(), caller.said(&app.workspace().project));
+    let (id, reading) = (place.name(), caller.reading(&app.workspace().project));
     let run_id = id.clone();
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
-        let Some((run, _)) = workspace.store.run(&run_id)? else { return Ok(None) };
+        let said = reading.said(&workspace.project);
+        let Some((run, _)) = seen_run(&workspace, &reading, &run_id)? else { return Ok(None) };
         let mut lines = lines(&workspace, &run.run_id, asked.after, said)?;
         lines.truncate(asked.limit.unwrap_or(LINES_MAX).clamp(1, LINES_MAX));
         let next = asked.after.saturating_add(lines.len());
@@ -209,7 +271,8 @@ async fn work(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
     let said = caller.said(&app.workspace().project);
-    let all: Vec<Work> = app.queue.list().into_iter().map(|work| work.told(said)).collect();
+    let all = app.queue.list().into_iter().filter(|work| is_told(&app, &caller, work));
+    let all: Vec<Work> = all.map(|work| work.told(said)).collect();
     items(&all)
 }
 
@@ -219,7 +282,7 @@ async fn one(
     place: Place,
 ) -> Result<Response> {
     let said = caller.said(&app.workspace().project);
-    json_of(&app.queue.get(place.at(0))?.told(said))
+    json_of(&told_work(&app, &caller, place.at(0))?.told(said))
 }
 
 async fn cancel(
@@ -228,6 +291,7 @@ async fn cancel(
     place: Place,
 ) -> Result<Response> {
     let said = caller.said(&app.workspace().project);
+    told_work(&app, &caller, place.at(0))?;
     // A run of a schedule that somebody stops is not begun again.
     if let Some(run) = app.queue.scheduled_of(place.at(0)) {
         schedule::cancel(&app, run.id).await?;
@@ -340,6 +404,28 @@ async fn build(
     Extension(caller): Extension<Caller>,
     Input(input): Input<Build>,
 ) -> Result<Response> {
+    let workspace = app.workspace();
+    let project = &workspace.project;
+    let granted = caller.reading(project).granted(project);
+    if let Some(granted) = granted.filter(Granted::closes_tables) {
+        // A selector may reach anything.
+        if input.select.is_empty() {
+            return Err(Problem::invalid("which models are built is not said")
+                .hint("Name each of them: what is built beside them is not for you."));
+        }
+        for named in &input.select {
+            let mut models = project.models.values();
+            let found = models.find(|one| one.name == *named || one.relation() == *named);
+            let may = found
+                .is_some_and(|model| granted.may(Governed::Tables, &model.relation(), Deed::Act));
+            if !may {
+                // Whether there is such a model is not told.
+                let detail = format!("no grant lets {} build \"{named}\"", caller.who());
+                return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+                    .hint("Name models that you may build, each by its own name."));
+            }
+        }
+    }
     ask(&app, &caller, Task::Build { select: input.select, full_refresh: input.full_refresh })
 }
 

@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use flywheel_base::{Timestamp, calendar, suggest};
 use flywheel_connect::action::webhook::is_signed;
+use flywheel_project::NodeKind;
 use flywheel_project::resource::schedule::Schedule;
+use flywheel_runtime::access::granted::Granted;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::{Workspace, alert, schedule};
 use flywheel_state::{
@@ -132,12 +134,18 @@ async fn list(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let all = app.blocking(move |app| {
         let workspace = app.workspace();
+        let said = reading.said(&workspace.project);
         let states = workspace.store.schedules()?;
+        let granted = reading.granted(&workspace.project);
         let mut all = Vec::new();
-        for one in workspace.project.schedules.values() {
+        for (name, one) in &workspace.project.schedules {
+            let seen = |granted: &Granted<'_>| granted.shows_one(NodeKind::Schedule, name);
+            if !granted.as_ref().is_none_or(seen) {
+                continue;
+            }
             let state = states.iter().find(|state| state.name == one.schedule);
             all.push(shown_schedule(&workspace, one, state, said)?);
         }

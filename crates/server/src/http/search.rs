@@ -172,7 +172,12 @@ async fn search(
     let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let limits = reading.limits_now(&workspace).await?;
-        let all = Box::pin(collect(&workspace)).await?;
+        let mut all = Box::pin(collect(&workspace)).await?;
+        if let Some(granted) = reading.granted(&workspace.project) {
+            all.assets.retain(|asset| granted.shows_asset(asset));
+            // What could not be read is told with its name.
+            all.notes.clear();
+        }
         let hits = hits(&all, wanted.q.as_deref().unwrap_or_default().trim());
         let chosen: Vec<&Hit<'_>> =
             hits.iter().filter(|hit| wanted.fits(hit.asset, "")).collect();

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{FEATURES, done, json_of};
+use super::{FEATURES, OF_THE_WHOLE, done, json_of};
 use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::gate::{Access, Allows as _, Noted, Routes};
@@ -217,10 +217,13 @@ async fn logout(
     Ok(response)
 }
 
-async fn me(Extension(caller): Extension<Caller>) -> Result<Response> {
+async fn me(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Result<Response> {
     let mut about = json!(caller.about());
     if let Value::Object(about) = &mut about {
-        about.insert("features".to_owned(), json!(FEATURES));
+        let closed = caller.is_closed_to(&app.workspace().project);
+        let shown = |feature: &&&str| !closed || !OF_THE_WHOLE.contains(*feature);
+        let features: Vec<&&str> = FEATURES.iter().filter(shown).collect();
+        about.insert("features".to_owned(), json!(features));
     }
     json_of(&about)
 }

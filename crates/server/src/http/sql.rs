@@ -222,7 +222,7 @@ async fn run(
     let (sql, limit) = (query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let table = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-        let sql = workspace.expanded(&sql)?;
+        let sql = workspace.expanded_for(&sql, &reading)?;
         rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit).await
     });
     let mut answer = json!(table.await?);
@@ -308,7 +308,7 @@ async fn csv(
     let (id, sql, limit) = (id_of(query.query_id.as_ref())?, query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-        let sql = workspace.expanded(&sql)?;
+        let sql = workspace.expanded_for(&sql, &reading)?;
         let session = workspace.session_for(&sql, &reading).await?;
         let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
         rows::csv(&schema, &batches)
@@ -325,7 +325,7 @@ async fn arrow(
     let (id, sql, limit) = (id_of(query.query_id.as_ref())?, query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-        let sql = workspace.expanded(&sql)?;
+        let sql = workspace.expanded_for(&sql, &reading)?;
         let session = workspace.session_for(&sql, &reading).await?;
         let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
         arrow_stream(&schema, &batches)

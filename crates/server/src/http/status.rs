@@ -7,8 +7,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use flywheel_base::Result as BaseResult;
+use flywheel_project::NodeKind;
 use flywheel_runtime::Workspace;
 use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::granted::Granted;
 use flywheel_runtime::follow::followed::FollowedState;
 use flywheel_runtime::status::{PolicyStatus, Status, status as collect};
 use flywheel_state::no_place;
@@ -58,10 +60,12 @@ async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
     let reading = caller.reading(&app.workspace().project);
+    let closed = caller.is_closed_to(&app.workspace().project);
     let mut answer =
         app.with(move |workspace| async move { whole(&workspace, &reading).await }).await?;
     if let Value::Object(object) = &mut answer {
-        let running = app.queue.running();
+        let mut running = app.queue.running();
+        running.retain(|work| !closed || work.is_of(&caller.who()));
         object.insert("working".to_owned(), json!(running.first()));
         object.insert("at_work".to_owned(), json!(running));
         object.insert("next_turn_at".to_owned(), json!(app.next_turn().map(|at| at.to_string())));
@@ -79,9 +83,14 @@ async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
     }
     let limits = reading.limits_now(workspace).await?;
     for table in status.landed.iter_mut().filter(|table| limits.uncounted.contains(&table.name)) {
-        table.rows = None;
+        (table.rows, table.waiting_changes) = (None, None);
     }
-    let (ring, attention) = (ring(workspace, &status), attention(workspace, &status)?);
+    let granted = reading.granted(&workspace.project);
+    if let Some(granted) = &granted {
+        narrow(workspace, granted, &mut status)?;
+    }
+    let ring = ring(workspace, &status, granted.as_ref());
+    let attention = attention(workspace, &status, granted.is_some())?;
     let mut answer = super::declared(&status)?;
     if let Value::Object(object) = &mut answer {
         object.insert("ring".to_owned(), json!(ring));
@@ -90,8 +99,34 @@ async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
     Ok(answer)
 }
 
-fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
+/// Leaves of the status what is about things that are seen.
+fn narrow(workspace: &Workspace, granted: &Granted<'_>, status: &mut Status) -> BaseResult<()> {
+    status.landed.retain(|table| granted.shows_table(&table.name));
+    status.blocked.retain(|table| granted.shows_table(table));
+    status.learners.retain(|one| granted.shows_one(NodeKind::Learner, &one.learner));
+    status.followed.retain(|one| granted.shows_one(NodeKind::Sync, &one.sync));
+    let policies = status.policies.len();
+    status.policies.retain(|one| granted.shows_one(NodeKind::Policy, &one.policy));
+    let published = workspace.store.publications()?;
+    let seen = published.iter().filter(|one| granted.shows_table(&one.name));
+    status.models = seen.count();
+    // Rows that were set aside are counted over all syncs, deliveries and lift over all policies.
+    status.quarantined = 0;
+    if status.policies.len() < policies {
+        status.together.clear();
+        (status.outbox_pending, status.outbox_dead, status.outbox_discarded) = (0, 0, 0);
+    }
+    Ok(())
+}
+
+fn ring(workspace: &Workspace, status: &Status, granted: Option<&Granted<'_>>) -> Vec<Stage> {
     let project = &workspace.project;
+    let shows =
+        |kind: NodeKind, name: &str| granted.is_none_or(|granted| granted.shows_one(kind, name));
+    let connections = project.connections.keys();
+    let connections = connections.filter(|name| shows(NodeKind::Connection, name)).count();
+    let semantics = project.semantics();
+    let metrics = semantics.metrics().filter(|one| shows(NodeKind::Metric, one.name)).count();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let sum = |count: fn(&PolicyStatus) -> i64| {
         status.policies.iter().map(count).sum::<i64>().unsigned_abs()
@@ -130,10 +165,10 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
     };
     let undecided = halted(undecided(&status.policies));
     vec![
-        stage("connect", number(project.connections.len()), "connections", None),
+        stage("connect", number(connections), "connections", None),
         stage("land", rows, "rows", set_aside),
         stage("model", number(status.models), "models", blocked),
-        stage("measure", number(project.semantics().metrics().count()), "metrics", None),
+        stage("measure", number(metrics), "metrics", None),
         stage("learn", number(status.learners.len()), "learners", failed.or(unfitted)),
         stage("decide", sum(|policy| policy.decisions), "decisions", undecided),
         stage("act", sum(|policy| policy.actions), "actions", halted(dead)),
@@ -197,8 +232,8 @@ fn unfollowed(status: &Status) -> impl Iterator<Item = &str> {
     failed.map(|one| one.sync.as_str())
 }
 
-/// What a person should look at, the most urgent first.
-fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
+/// What a person should look at, the most urgent first; of what is `closed` but for what is granted, that of the status alone.
+fn attention(workspace: &Workspace, status: &Status, closed: bool) -> BaseResult<Vec<Value>> {
     let mut all = Vec::new();
     if let Some(halted) = &status.halted {
         let text = format!("all policies are stopped by {}: {}", halted.by, halted.reason);
@@ -209,7 +244,10 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
         all.push(json!({"kind": "blocked-models", "count": status.blocked.len(), "names": status.blocked, "target": "/models",
             "text": format!("readers keep the last good version of {names}")}));
     }
-    let waiting: u64 = workspace.store.approvals_waiting()?.iter().map(|(_, count)| count).sum();
+    let waiting = workspace.store.approvals_waiting()?;
+    let seen = |policy: &String| !closed || status.policies.iter().any(|one| one.policy == *policy);
+    let waiting: u64 =
+        waiting.iter().filter(|(policy, _)| seen(policy)).map(|(_, count)| count).sum();
     if waiting > 0 {
         all.push(json!({"kind": "approvals", "count": waiting, "target": "/actions", "text": format!("{waiting} deliveries wait for approval")}));
     }
@@ -217,7 +255,9 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
         let count = status.outbox_dead;
         all.push(json!({"kind": "dead-letters", "count": count, "target": "/actions", "text": format!("{count} deliveries were given up")}));
     }
-    unheard(workspace, &mut all)?;
+    if !closed {
+        unheard(workspace, &mut all)?;
+    }
     let failed: Vec<&str> = failed(status).collect();
     if !failed.is_empty() {
         let text = format!("not fitted when tried last: {}", failed.join(", "));
@@ -228,7 +268,14 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
         let text = format!("not followed any more, as they failed: {}", broken.join(", "));
         all.push(json!({"kind": "failed-follows", "count": broken.len(), "names": broken, "target": "/syncs", "text": text}));
     }
-    if let Some(run) = workspace.store.runs(1)?.first().filter(|run| run.status == "failed") {
+    let aside: Vec<&str> =
+        status.followed.iter().flat_map(|one| &one.aside).map(String::as_str).collect();
+    if !aside.is_empty() {
+        let text = format!("set aside while the rest is followed: {}", aside.join(", "));
+        all.push(json!({"kind": "follows-aside", "count": aside.len(), "names": aside, "target": "/syncs", "text": text}));
+    }
+    let newest = workspace.store.runs(1)?;
+    if let Some(run) = newest.first().filter(|run| !closed && run.status == "failed") {
         all.push(json!({"kind": "failed-run", "count": 1, "names": [run.run_id], "target": format!("/runs/{}", run.run_id),
             "text": format!("the last run ({}) failed", run.kind)}));
     }

@@ -9,6 +9,8 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, Timestamp, quantity};
 use flywheel_project::resource::sync::{LAKE, Sync};
+use flywheel_project::{NodeId, NodeKind};
+use flywheel_runtime::access::granted::Granted;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::follow::followed::{self, Followed};
 use flywheel_runtime::status::Rows;
@@ -116,6 +118,7 @@ fn following(one: &Followed, now: Timestamp, said: Said) -> Value {
         json!({
             "name": name, "reached": text(stream.reached), "behind_s": stream.reached.map(since), "rows": stream.rows,
             "error": said.of(stream.failing.as_ref().map(|failing| failing.error.clone())),
+            "aside": stream.failing.as_ref().is_some_and(|failing| failing.aside),
         })
     });
     json!({
@@ -128,7 +131,7 @@ fn following(one: &Followed, now: Timestamp, said: Said) -> Value {
 }
 
 /// Tasks are named after a sync and its stream.
-fn is_of(task: &Task, sync: &str) -> bool {
+pub(super) fn is_of(task: &Task, sync: &str) -> bool {
     task.kind == "sync"
         && task
             .name
@@ -189,15 +192,21 @@ async fn syncs(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response> {
-    let said = caller.said(&app.workspace().project);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
+        let said = reading.said(&workspace.project);
         let counts = set_aside(&workspace).await?;
         let tasks = workspace.store.tasks(RUNS_LOOKED_AT)?;
         let follows = followed::followed(&workspace)?;
-        let names = workspace.project.syncs.keys();
+        let granted = reading.granted(&workspace.project);
+        let seen = |name: &&String| {
+            granted.as_ref().is_none_or(|granted| granted.shows_one(NodeKind::Sync, name))
+        };
+        let names = workspace.project.syncs.keys().filter(seen);
         let of = |name: &String| {
             let count = counts.get(name).copied().unwrap_or_default();
-            shown(&workspace, name, &tasks, count, &follows, said)
+            let answer = shown(&workspace, name, &tasks, count, &follows, said);
+            answer.map(|answer| narrowed(answer, granted.as_ref()))
         };
         Ok(names.filter_map(of).collect::<Vec<_>>())
     });
@@ -210,7 +219,8 @@ async fn sync(
     place: Place,
 ) -> Result<Response> {
     let (name, workspace) = (place.name(), app.workspace());
-    let said = caller.said(&workspace.project);
+    let reading = caller.reading(&workspace.project);
+    let said = reading.said(&workspace.project);
     if !workspace.project.syncs.contains_key(&name) {
         return Err(unknown("sync", &name, workspace.project.syncs.keys()));
     }
@@ -220,7 +230,8 @@ async fn sync(
         let count = counts.get(&name).copied().unwrap_or_default();
         let follows = followed::followed(&workspace)?;
         let answer = shown(&workspace, &name, &tasks, count, &follows, said);
-        let mut answer = answer.unwrap_or_default();
+        let granted = reading.granted(&workspace.project);
+        let mut answer = narrowed(answer.unwrap_or_default(), granted.as_ref());
         let recent: Vec<Value> = tasks
             .iter()
             .rev()
@@ -233,11 +244,26 @@ async fn sync(
         {
             answer.insert("recent".to_owned(), json!(recent));
             answer.insert("compared".to_owned(), json!(compared(&workspace, &name, sync, said)?));
-            answer.insert("declared".to_owned(), declared(&sync.value)?);
+            let id = NodeId::new(NodeKind::Sync, name.as_str());
+            // What it reads is named in its text.
+            if granted.is_none_or(|granted| granted.shows_inputs(&id)) {
+                answer.insert("declared".to_owned(), declared(&sync.value)?);
+            }
         }
         Ok(answer)
     });
     json_of(&found.await?)
+}
+
+/// A sync without the name of the connection that it reads, if that is hidden.
+fn narrowed(mut answer: Value, granted: Option<&Granted<'_>>) -> Value {
+    if let (Some(granted), Some(from)) = (granted, answer.get_mut("from")) {
+        let hidden = |name: &str| name != LAKE && !granted.shows_one(NodeKind::Connection, name);
+        if from.as_str().is_some_and(hidden) {
+            *from = json!("");
+        }
+    }
+    answer
 }
 
 /// Which streams can be compared with their source, and what the last comparison of each found.
@@ -277,6 +303,16 @@ async fn quarantine(
         if let Some(sync) = &which.sync {
             condition.push_str(&format!(" and sync = {}", rows::literal(sync)));
         }
+        if let Some(granted) = reading.granted(&workspace.project) {
+            let seen = workspace.project.syncs.keys();
+            let seen = seen.filter(|name| granted.shows_rows_of(name));
+            let seen: Vec<String> = seen.map(|name| rows::literal(name)).collect();
+            // Events of topics, which are of no sync, are for whom nothing is closed.
+            condition.push_str(&match seen.is_empty() {
+                true => " and false".to_owned(),
+                false => format!(" and sync in ({})", seen.join(", ")),
+            });
+        }
         let list = Ordered {
             table: "system.quarantine",
             condition,
@@ -295,18 +331,27 @@ async fn quarantine(
     Ok(with_next(json_of(&answer)?, next))
 }
 
-async fn connections(State(app): State<Arc<App>>) -> Result<Response> {
+async fn connections(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
     let workspace = app.workspace();
     let project = &workspace.project;
+    let granted = caller.reading(project).granted(project);
+    let shows = |kind: NodeKind, name: &str| {
+        granted.as_ref().is_none_or(|granted| granted.shows_one(kind, name))
+    };
+    let syncs = project.syncs.iter().filter(|(name, _)| shows(NodeKind::Sync, name));
+    let syncs: Vec<_> = syncs.collect();
     let mut all = Vec::new();
-    for (name, connection) in &project.connections {
+    let seen = |(name, _): &(&String, _)| shows(NodeKind::Connection, name);
+    for (name, connection) in project.connections.iter().filter(seen) {
         let reads =
-            project.syncs.iter().filter(|(_, sync)| sync.connection == *name).map(|(name, _)| name);
-        let writes = project
-            .syncs
+            syncs.iter().filter(|(_, sync)| sync.connection == *name).map(|(name, _)| *name);
+        let writes = syncs
             .iter()
             .filter(|(_, sync)| sync.destination.names().contains(name))
-            .map(|(name, _)| name);
+            .map(|(name, _)| *name);
         let (reads, writes): (BTreeSet<&String>, BTreeSet<&String>) =
             (reads.collect(), writes.collect());
         let role = match (reads.is_empty(), writes.is_empty()) {

@@ -70,5 +70,9 @@ async fn all(workspace: &Workspace, reading: &Reading) -> BaseResult<Vec<Value>>
             "held": held.map(|hold| said.text(hold.reason.clone())),
         })
     };
-    Ok(catalogue.assets.iter().filter(|asset| asset.is_table).map(shown).collect())
+    let granted = reading.granted(&workspace.project);
+    let seen = |asset: &&flywheel_runtime::catalogue::Asset| {
+        asset.is_table && granted.as_ref().is_none_or(|granted| granted.shows_asset(asset))
+    };
+    Ok(catalogue.assets.iter().filter(seen).map(shown).collect())
 }

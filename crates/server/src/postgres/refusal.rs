@@ -42,6 +42,12 @@ impl Refusal {
             .hint("Send it to /v1/sql/write, which takes the permission \"write\".")
     }
 
+    /// A statement that would bring rows in.
+    pub(super) fn no_copy_in() -> Self {
+        Self::new("25006", "COPY … FROM would write rows, and connections here only read")
+            .hint("Bring rows in by a sync, or send them to /v1/events.")
+    }
+
     /// A statement that somebody stopped.
     pub(super) fn cancelled() -> Self {
         Self::new("57014", "canceling statement due to user request")

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
 use flywheel_base::{Error, Result as BaseResult};
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Workspace, postgres};
@@ -59,6 +58,17 @@ pub(super) enum Piece {
     End,
 }
 
+/// How long a statement may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// Until its transaction ends.
+    Transaction,
+    /// Beyond it, as a cursor may, if it ends well.
+    IfItEndsWell,
+    /// Whatever becomes of a transaction, since the one it was opened in has ended well.
+    Session,
+}
+
 /// A statement that is planned, and waits or runs.
 pub(super) struct Running {
     pub(super) columns: Vec<Column>,
@@ -72,10 +82,12 @@ pub(super) struct Running {
     pub(super) sent: usize,
     /// When its client last read from it.
     pub(super) read_at: Instant,
+    /// When it was planned.
+    pub(super) planned_at: Instant,
     /// Whether there is nothing more.
     pub(super) ended: bool,
-    /// Whether it outlives its transaction, as a cursor may.
-    pub(super) held: bool,
+    /// How long it may be read.
+    pub(super) lasts: Lasts,
     /// On whose behalf it was planned.
     pub(super) reading: Reading,
     /// There until it needs no place among its user's statements any more.
@@ -199,11 +211,11 @@ impl Asking {
         Box::pin(postgres::plan(workspace, &self.reading, sql, &told, values)).await
     }
 
-    /// The types that follow for the values of a statement, by their places.
+    /// The numbers of the types that follow for the values of a statement, by their places.
     pub(super) async fn parameters(
         self,
         sql: Arc<str>,
-    ) -> BaseResult<BTreeMap<String, Option<DataType>>> {
+    ) -> BaseResult<BTreeMap<String, Option<u32>>> {
         let app = Arc::clone(&self.app);
         let _place = self.reading.enter(&app.workspace(), PLACE_WAIT).await?;
         let _turn = app.querying.acquire().await.map_err(|_| app::ended("querying"))?;
@@ -247,8 +259,9 @@ impl Asking {
             rest: None,
             sent: 0,
             read_at: Instant::now(),
+            planned_at: Instant::now(),
             ended: false,
-            held: false,
+            lasts: Lasts::Transaction,
             reading,
             working,
             _cancel: guard,
@@ -322,13 +335,14 @@ impl Asking {
 
 fn outline(plan: &Planned) -> Outline {
     let schema = plan.query.schema();
-    let columns = schema.fields().iter().zip(&plan.names).map(|(field, name)| Column {
-        name: name.clone(),
-        kind: Kind::of(field.data_type()),
-        modifier: modifier(field.data_type()),
-    });
     let catalogue = ["pg_catalog", "pg_information_schema"];
     let mut tables = plan.query.tables().into_iter();
     let reads = tables.any(|table| !catalogue.contains(&table.schema.as_str()));
+    let kind = if reads { Kind::of } else { Kind::of_catalogue };
+    let columns = schema.fields().iter().zip(&plan.names).map(|(field, name)| Column {
+        name: name.clone(),
+        kind: kind(field.data_type()),
+        modifier: modifier(field.data_type()),
+    });
     Outline { columns: columns.collect(), reads }
 }

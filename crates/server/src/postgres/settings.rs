@@ -120,6 +120,12 @@ impl Settings {
         set.map_or(TIME_MAX, |time| time.min(TIME_MAX))
     }
 
+    /// How long a client may do nothing within a transaction; for ever if absent.
+    pub(super) fn idle_in_transaction(&self) -> Option<Duration> {
+        let set = self.value("idle_in_transaction_session_timeout").and_then(milliseconds);
+        set.filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
     /// Gives a setting a value, or its usual one; what the client should know about it.
     ///
     /// # Errors
@@ -165,8 +171,10 @@ impl Settings {
                 return Ok((!utc.contains(&value.to_lowercase().as_str())).then_some(told));
             }
             "default_transaction_read_only" | "transaction_read_only" => return Ok(None),
-            "statement_timeout" if milliseconds(value).is_none() => {
-                return Err(Refusal::new("22023", "statement_timeout is no time")
+            "statement_timeout" | "idle_in_transaction_session_timeout"
+                if milliseconds(value).is_none() =>
+            {
+                return Err(Refusal::new("22023", format!("{name} is no time"))
                     .hint("Write it in milliseconds, or with its unit: '30s', '5min'."));
             }
             _ => {}

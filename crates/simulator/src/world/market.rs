@@ -3,7 +3,7 @@
 use chrono::Datelike;
 use flywheel_base::Rng;
 
-use super::{Today, WEEK, World, expected_pieces};
+use super::{Today, World, expected_pieces};
 use crate::basket::{self, Wish};
 use crate::export::Reaction;
 use crate::sale::{self, Invoice, Line};
@@ -29,7 +29,8 @@ impl World {
             self.serve(day, &visit, counted, today);
         }
         let mut rng = Rng::stream(self.seed, &format!("cancel/{day}"));
-        let cancelled = sale::cancellations(&self.recent, day, &mut self.next_invoice, &mut rng);
+        let (trade, number) = (&self.settings.trade, &mut self.next_invoice);
+        let cancelled = sale::cancellations(&self.recent, day, trade, number, &mut rng);
         today.invoices.extend(cancelled);
         today.invoices.sort_by(|a, b| (a.minute, &a.number).cmp(&(b.minute, &b.number)));
         if counted {
@@ -39,7 +40,8 @@ impl World {
 
     fn visits(&self, day: i64) -> Vec<Visit> {
         let weekday = self.calendar.date(day).weekday().num_days_from_monday() as usize;
-        let busy = WEEK.get(weekday).copied().unwrap_or(1.0);
+        let trade = &self.settings.trade;
+        let busy = trade.week.get(weekday).copied().unwrap_or(1.0);
         let mut visits = Vec::new();
         for (place, customer) in self.customers.iter().enumerate() {
             if customer.joined > day {
@@ -47,14 +49,14 @@ impl World {
             }
             let mut rng = self.buy_streams.of(day, customer.person.id);
             if rng.chance(customer.order_chance(day, busy)) {
-                let minute = sale::minute(&mut rng);
+                let minute = sale::minute(trade, &mut rng);
                 let wishes = basket::wishes(customer, &self.products, day, &mut rng);
                 visits.push(Visit { minute, customer: Some(place), wishes });
             }
         }
         let mut rng = Rng::stream(self.seed, &format!("guests/{day}"));
         for _ in 0..rng.poisson(GUESTS_PER_CUSTOMER * self.customers.len() as f64 * busy) {
-            let minute = sale::minute(&mut rng);
+            let minute = sale::minute(trade, &mut rng);
             let wishes = basket::guest_wishes(&self.products, day, &mut rng);
             visits.push(Visit { minute, customer: None, wishes });
         }
@@ -118,7 +120,7 @@ impl World {
 
     /// Lets the shop's own buyer refill the shelves; the project does that later.
     pub(super) fn house_orders(&mut self, day: i64) {
-        let expected = expected_pieces(&self.products, self.customers.len());
+        let expected = expected_pieces(&self.products, &self.settings);
         for ((product, shelf), pieces) in self.products.iter().zip(&mut self.shelves).zip(expected)
         {
             shelf.house_order(product, pieces, day);

@@ -215,7 +215,7 @@ impl StandIn {
 }
 
 fn reorder(world: &World, day: i64) -> Vec<Delivery> {
-    let expected = expected_pieces(&world.products, world.customers.len());
+    let expected = expected_pieces(&world.products, &world.settings);
     let rows = world.products.iter().zip(&world.shelves).zip(expected);
     rows.filter_map(|((product, shelf), pieces)| {
         let mut copy = shelf.clone();

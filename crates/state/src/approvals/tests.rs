@@ -170,3 +170,11 @@ fn what_is_rejected_or_not_approved_in_time_ends_with_a_reason() {
     let missing = store.approve(&[seen("x")], "eve", None, NOW).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
+
+crate::testing::also_on_postgres!(
+    what_waits_leaves_once_somebody_approved_it_and_only_once,
+    what_was_queued_before_its_policy_asked_does_not_wait,
+    nobody_approves_what_they_had_a_hand_in,
+    an_edited_line_is_sent_as_edited_and_keeps_what_was_proposed,
+    what_is_rejected_or_not_approved_in_time_ends_with_a_reason,
+);

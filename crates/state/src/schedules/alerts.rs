@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use super::{AlertKind, ScheduledRun};
+use crate::engine::{self, Connection, Row, params};
 use crate::runs::json;
 use crate::{Piece, Store};
 
@@ -100,7 +100,7 @@ impl Alert {
 const COLUMNS: &str = "key, kind, schedule, scheduled_run, action, payload, status, attempts, made_at, due_at, ended_at, receipt, error, alert, subject";
 
 /// Adds an alert unless it is known.
-pub(super) fn insert(db: &Connection, alert: &Alert) -> rusqlite::Result<()> {
+pub(super) fn insert(db: &Connection, alert: &Alert) -> engine::Result<()> {
     db.prepare_cached(&format!(
         "INSERT OR IGNORE INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     ))?
@@ -224,7 +224,7 @@ impl Store {
     }
 }
 
-fn alert_from(row: &Row<'_>) -> rusqlite::Result<Alert> {
+fn alert_from(row: &Row<'_>) -> engine::Result<Alert> {
     let status: String = row.get(6)?;
     Ok(Alert {
         key: row.get(0)?,

@@ -1,12 +1,12 @@
 //! The board in `meta.db`.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     Attempt, Board, Cause, RunStatus, ScheduleEffect, ScheduleEvent, SchedulePlans, ScheduleState,
     ScheduledRun, Stopping, alerts, step,
 };
+use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::runs::json;
 use crate::{Piece, Store};
 
@@ -130,7 +130,7 @@ impl Store {
     }
 }
 
-fn load(db: &Connection, event: &ScheduleEvent) -> rusqlite::Result<Board> {
+fn load(db: &Connection, event: &ScheduleEvent) -> engine::Result<Board> {
     let mut runs = std::collections::BTreeMap::new();
     let mut open = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM schedule_runs WHERE status IN ('waiting', 'running')"
@@ -152,9 +152,7 @@ fn load(db: &Connection, event: &ScheduleEvent) -> rusqlite::Result<Board> {
     Ok(Board { schedules: schedules(db)?, runs })
 }
 
-fn schedules(
-    db: &Connection,
-) -> rusqlite::Result<std::collections::BTreeMap<String, ScheduleState>> {
+fn schedules(db: &Connection) -> engine::Result<std::collections::BTreeMap<String, ScheduleState>> {
     db.prepare_cached("SELECT name, paused, reason, cursor, seen, failing_since FROM schedules")?
         .query_map([], |row| {
             let name: String = row.get(0)?;
@@ -172,7 +170,7 @@ fn schedules(
 }
 
 /// Writes what differs; a board without changes costs no write.
-fn save(db: &Connection, before: &Board, after: &Board) -> rusqlite::Result<()> {
+fn save(db: &Connection, before: &Board, after: &Board) -> engine::Result<()> {
     for state in after.schedules.values() {
         if before.schedules.get(&state.name) == Some(state) {
             continue;
@@ -204,9 +202,9 @@ fn save(db: &Connection, before: &Board, after: &Board) -> rusqlite::Result<()> 
     Ok(())
 }
 
-fn write(db: &Connection, run: &ScheduledRun, or: &str) -> rusqlite::Result<()> {
+fn write(db: &Connection, run: &ScheduledRun, or: &str) -> engine::Result<()> {
     let attempts = serde_json::to_string(&run.attempts)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        .map_err(|error| engine::Error::Unwritable(Box::new(error)))?;
     db.prepare_cached(&format!(
         "INSERT OR {or} INTO schedule_runs ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     ))?
@@ -236,14 +234,13 @@ fn write(db: &Connection, run: &ScheduledRun, or: &str) -> rusqlite::Result<()> 
     Ok(())
 }
 
-fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Timestamp>> {
+fn moment(row: &Row<'_>, index: usize) -> engine::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
 }
 
-fn run_from(row: &Row<'_>) -> rusqlite::Result<ScheduledRun> {
-    let attempts: Vec<Attempt> = serde_json::from_value(json(row, 20)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(20, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+fn run_from(row: &Row<'_>) -> engine::Result<ScheduledRun> {
+    let attempts: Vec<Attempt> = serde_json::from_value(json(row, 20)?)
+        .map_err(|error| engine::Error::unreadable(20, error))?;
     Ok(ScheduledRun {
         id: row.get(0)?,
         schedule: row.get(1)?,

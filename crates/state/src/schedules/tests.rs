@@ -475,3 +475,11 @@ fn alerts_are_kept_until_they_are_settled_and_never_doubled() {
     house.store.settle_alert(&heard).unwrap();
     assert!(house.store.lost_alerts().unwrap().is_empty());
 }
+
+crate::testing::also_on_postgres!(
+    schedules_do_what_their_files_say_whatever_happens,
+    no_run_is_lost_doubled_or_running_for_ever_over_a_hundred_crashes,
+    a_thousand_schedules_are_stepped_quickly_enough_to_be_stepped_every_second,
+    what_a_newer_step_has_not_changed_is_kept_word_for_word,
+    alerts_are_kept_until_they_are_settled_and_never_doubled,
+);

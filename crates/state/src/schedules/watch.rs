@@ -11,11 +11,11 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Result, Timestamp, digest};
-use rusqlite::{Connection, Row, params};
 use serde_json::json;
 
 use super::alerts::{self, Alert, AlertStatus};
 use crate::Store;
+use crate::engine::{self, Connection, Row, params};
 
 /// The subject of an alert whose condition cannot be looked at.
 pub const ITSELF: &str = "the alert itself";
@@ -247,7 +247,7 @@ impl Store {
     }
 }
 
-fn states(db: &Connection, alert: Option<&str>) -> rusqlite::Result<Vec<WatchState>> {
+fn states(db: &Connection, alert: Option<&str>) -> engine::Result<Vec<WatchState>> {
     db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM alert_states WHERE ?1 IS NULL OR alert = ?1 ORDER BY alert, subject"
     ))?
@@ -255,8 +255,8 @@ fn states(db: &Connection, alert: Option<&str>) -> rusqlite::Result<Vec<WatchSta
     .collect()
 }
 
-fn state_from(row: &Row<'_>) -> rusqlite::Result<WatchState> {
-    let moment = |at: usize| -> rusqlite::Result<Option<Timestamp>> {
+fn state_from(row: &Row<'_>) -> engine::Result<WatchState> {
+    let moment = |at: usize| -> engine::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_micros))
     };
     Ok(WatchState {

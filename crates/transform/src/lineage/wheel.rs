@@ -226,6 +226,24 @@ async fn policy(collector: &mut Collector<'_>, name: &str, policy: &Policy) {
             collector.graph.link(from, to, EdgeKind::Identity);
         }
     }
+    records(collector, action);
+}
+
+/// Adds the fields of the records that an action writes, and what of its payload fills them.
+fn records(collector: &mut Collector<'_>, name: &str) {
+    let Some(action) = collector.project().actions.get(name) else { return };
+    let Some(connection) = action.connection() else { return };
+    let target = action.options.get("target");
+    let object = ["object", "path"].into_iter().find_map(|key| target?.get(key)?.as_str());
+    let asset = format!("{connection}/{}", object.unwrap_or(name));
+    // A mistake in a field is told where the project is read.
+    for (field, places) in action.fields().unwrap_or_default() {
+        let to = collector.graph.add(ColumnKey::new(AssetKind::Outside, asset.as_str(), field));
+        for place in places {
+            let from = collector.graph.add(ColumnKey::new(AssetKind::Action, name, place));
+            collector.graph.link(from, to, EdgeKind::Transform);
+        }
+    }
 }
 
 /// What candidates add to the payload.

@@ -9,6 +9,7 @@ mod interop;
 mod loading;
 mod merging;
 mod upkeep;
+mod waiting;
 mod widening;
 
 use std::fs;

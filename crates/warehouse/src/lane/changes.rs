@@ -4,12 +4,15 @@
 //! Files that both versions name are never opened. Of the others, the older ones are read once into a
 //! digest per key and row, the newer ones are compared with it, and what is left over is deleted. A
 //! merge or a compaction that rewrites a file without changing a row therefore yields nothing.
+//!
+//! Where changes wait beside the files of a version, its rows are those of both, and of files that both versions name the
+//! rows matter that only one of them hides.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
-use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -17,7 +20,7 @@ use flywheel_base::{Error, Result};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 
-use super::Surroundings;
+use super::{Newest, Surroundings};
 use crate::RowStream;
 use crate::data_file;
 use crate::failure::{from_arrow, from_engine};
@@ -44,24 +47,18 @@ pub(crate) async fn changes(
     let marked: SchemaRef = Arc::new(Schema::new(fields));
     let schema = SchemaRef::clone(&new.schema);
     let store = Arc::clone(&around.store);
-    let path = |file: &&Arc<DataFile>| file.path.clone();
-    let kept: BTreeSet<_> = new.files.iter().map(|file| path(&file)).collect();
-    let before: Vec<Arc<DataFile>> = old.as_ref().map_or_else(Vec::new, |old| {
-        old.files.iter().filter(|file| !kept.contains(&path(file))).map(Arc::clone).collect()
-    });
-    let known: BTreeSet<_> =
-        old.iter().flat_map(|old| &old.files).map(|file| path(&file)).collect();
-    let after: Vec<Arc<DataFile>> =
-        new.files.iter().filter(|file| !known.contains(&path(file))).map(Arc::clone).collect();
+    let (before, after) = sides(around, old.as_ref(), &new).await?;
     let digester = Digester::new(&schema, key)?;
     let reservation = MemoryConsumer::new("table changes").register(around.engine.memory());
     let mut compare = Compare { digester, rows: HashMap::new(), reservation };
-    let mut batches = read(&store, before.clone(), &schema);
+    let mut batches = before.read(&store, &schema);
     while let Some(batch) = batches.try_next().await? {
         compare.remember(&batch)?;
     }
+    let newer = after.read(&store, &schema);
+    let before = Some(before);
     let state = State { compare, store, schema, marked: SchemaRef::clone(&marked), before };
-    Ok(RowStream::new(marked, emit(state, after)))
+    Ok(RowStream::new(marked, emit(state, newer)))
 }
 
 struct State {
@@ -69,15 +66,91 @@ struct State {
     store: Arc<dyn ObjectStore>,
     schema: SchemaRef,
     marked: SchemaRef,
-    before: Vec<Arc<DataFile>>,
+    before: Option<Side>,
+}
+
+/// What one of the two versions has that the other may not have.
+#[derive(Debug, Default)]
+struct Side {
+    /// Files that only this version names.
+    own: Vec<Arc<DataFile>>,
+    /// Files that both name, if one of them has changes that wait.
+    common: Vec<Arc<DataFile>>,
+    /// The changes that wait in this version.
+    newest: Option<Arc<Newest>>,
+    /// Those that wait in the other one.
+    other: Option<Arc<Newest>>,
+}
+
+/// What the older and the newer version have that the other one may not have.
+async fn sides(
+    around: &Surroundings,
+    old: Option<&Arc<Snapshot>>,
+    new: &Arc<Snapshot>,
+) -> Result<(Side, Side)> {
+    let (store, memory) = (&around.store, around.engine.memory());
+    let newer = new.newest(store, memory).await?;
+    let older = match old {
+        Some(old) => old.newest(store, memory).await?,
+        None => None,
+    };
+    let known: BTreeSet<_> =
+        old.iter().flat_map(|old| &old.files).map(|file| file.path.clone()).collect();
+    let kept: BTreeSet<_> = new.files.iter().map(|file| file.path.clone()).collect();
+    let (common, after): (Vec<Arc<DataFile>>, Vec<Arc<DataFile>>) =
+        new.files.iter().map(Arc::clone).partition(|file| known.contains(&file.path));
+    let before = old.iter().flat_map(|old| &old.files);
+    let before = before.filter(|file| !kept.contains(&file.path)).map(Arc::clone).collect();
+    let waits = newer.is_some() || older.is_some();
+    let common = if waits { common } else { Vec::new() };
+    let side = |own: Vec<Arc<DataFile>>, newest: &Option<Arc<Newest>>, other| Side {
+        own,
+        common: common.clone(),
+        newest: newest.clone(),
+        other,
+    };
+    let before = side(before, &older, newer.clone());
+    Ok((before, side(after, &newer, older)))
+}
+
+impl Side {
+    /// Its rows with these columns.
+    fn read(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        schema: &SchemaRef,
+    ) -> stream::BoxStream<'static, Result<RecordBatch>> {
+        let here = self.newest.clone();
+        let own = read(store, self.own.clone(), schema);
+        // A row that both hide is neither's, and one that none hides is the same in both.
+        let files = match self.other.clone() {
+            Some(there) => {
+                let common = read(store, self.common.clone(), schema).map(move |batch| {
+                    let batch: RecordBatch = batch?;
+                    let hidden = not(&there.shown(&batch)?).map_err(from_arrow)?;
+                    filter_record_batch(&batch, &hidden).map_err(from_arrow)
+                });
+                own.chain(common).boxed()
+            }
+            None => own,
+        };
+        let files = files.map(move |batch| {
+            let batch: RecordBatch = batch?;
+            let Some(here) = &here else { return Ok(batch) };
+            filter_record_batch(&batch, &here.shown(&batch)?).map_err(from_arrow)
+        });
+        match &self.newest {
+            Some(newest) => files.chain(newest.rows(store, schema)).boxed(),
+            None => files.boxed(),
+        }
+    }
 }
 
 /// First the changed rows of the newer files, then the keys that are left over.
 fn emit(
     state: State,
-    after: Vec<Arc<DataFile>>,
+    newer: stream::BoxStream<'static, Result<RecordBatch>>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-    let newer = read(&state.store, after, &state.schema);
     stream::try_unfold((newer, state), |(mut newer, mut state)| async move {
         while let Some(batch) = newer.try_next().await? {
             let mask = state.compare.differing(&batch)?;
@@ -87,13 +160,12 @@ fn emit(
                 return Ok(Some((rows, (newer, state))));
             }
         }
-        if state.before.is_empty() || state.compare.rows.is_empty() {
-            return Ok(None);
-        }
         // The older files are read a second time for the keys that nothing took the place of.
-        let before = std::mem::take(&mut state.before);
+        let Some(before) = state.before.take().filter(|_| !state.compare.rows.is_empty()) else {
+            return Ok(None);
+        };
         let mut gone = Vec::new();
-        let mut older = read(&state.store, before, &state.schema);
+        let mut older = before.read(&state.store, &state.schema);
         while let Some(batch) = older.try_next().await? {
             let mask = state.compare.left_over(&batch)?;
             if mask.true_count() > 0 {

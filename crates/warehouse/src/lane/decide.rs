@@ -13,10 +13,10 @@ use super::edit::{self, Editing};
 use super::history::{self, Versions};
 use super::keep::Condition;
 use super::staged::Staged;
-use super::{Label, Lane, Surroundings, merge};
+use super::{Label, Lane, Surroundings, merge, waiting};
 use crate::data_file::{DataWriter, unique};
 use crate::log::Log;
-use crate::log::action::{Add, Format, Line, MARK, Mark, Metadata, Protocol, Remove, Txn};
+use crate::log::action::{Add, Format, Line, MARK, Mark, Metadata, Protocol, Remove, Txn, Waiting};
 use crate::shape::{self, Fit};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::write::{Commit, Duplicates, Write, WriteMode};
@@ -38,6 +38,10 @@ enum Work {
     Files { adds: Vec<Add>, fit: Fit, rows: u64, replace: bool, base: Option<String> },
     /// Rows are at hand; which files they change is found on every head.
     Merge(Staged),
+    /// Changes are at hand; they are put beside the files.
+    Changes(Staged),
+    /// Changes that wait in these files are at hand; which files they change is found on every head.
+    Fold(Staged, Vec<String>),
     /// Rows are at hand; which versions they end is found on every head.
     History(Staged, Versions),
     /// Rows that satisfy a condition go.
@@ -60,6 +64,27 @@ pub(crate) struct Change {
     pub(crate) data_change: bool,
     /// Whether to commit even if nothing changes: a replaced table is fresh, even if it stays empty.
     pub(crate) always: bool,
+    /// What becomes of changes that wait.
+    pub(crate) waiting: Waits,
+}
+
+/// What a commit makes of the changes that wait.
+#[derive(Debug, Default)]
+pub(crate) enum Waits {
+    /// They wait on.
+    #[default]
+    Same,
+    /// These wait from here on.
+    Now(Waiting),
+    /// None do: they are merged, or every row went.
+    Nothing,
+}
+
+impl Work {
+    /// Whether it is right on a table with changes that wait: what else is written would lie below older changes.
+    fn goes_with_waiting(&self) -> bool {
+        matches!(self, Self::Files { replace: true, .. } | Self::Changes(_) | Self::Fold(..))
+    }
 }
 
 impl Prepared {
@@ -97,6 +122,29 @@ impl Prepared {
         Self { around: around.clone(), log: log.clone(), work: Work::Edit(edit), writer: None }
     }
 
+    /// The merge of changes that wait in `files`; `write` has them as rows.
+    pub(crate) async fn fold(
+        lane: &Lane,
+        head: &Arc<Snapshot>,
+        write: Write,
+        keyed: merge::Keyed,
+        files: Vec<String>,
+    ) -> Result<Self> {
+        let staged =
+            Staged::take(&lane.around, &lane.log.location, Some(head), write, keyed).await?;
+        Ok(Self {
+            around: lane.around.clone(),
+            log: lane.log.clone(),
+            work: Work::Fold(staged, files),
+            writer: None,
+        })
+    }
+
+    /// Whether changes that wait need not be merged before it is published.
+    pub(crate) fn goes_with_waiting(&self) -> bool {
+        self.work.goes_with_waiting()
+    }
+
     /// Files that are written already, by `writer`.
     pub(crate) fn files(
         lane: &Lane,
@@ -129,6 +177,13 @@ impl Prepared {
                 let deleted = Some(deleted);
                 let keyed = merge::Keyed { key, duplicates, deleted, chained: false };
                 Ok(Work::Merge(
+                    Staged::take(&self.around, &self.log.location, head, write, keyed).await?,
+                ))
+            }
+            WriteMode::Changes { key, deleted } => {
+                let (duplicates, deleted) = (Duplicates::KeepLast, Some(deleted));
+                let keyed = merge::Keyed { key, duplicates, deleted, chained: false };
+                Ok(Work::Changes(
                     Staged::take(&self.around, &self.log.location, head, write, keyed).await?,
                 ))
             }
@@ -190,6 +245,9 @@ impl Prepared {
     pub(crate) async fn decide(&mut self, head: Option<&Arc<Snapshot>>) -> Result<Change> {
         if let Some(head) = head {
             head.require_writable()?;
+            if head.waiting.is_some() && !self.work.goes_with_waiting() {
+                return Err(waiting_meanwhile(&self.log.location));
+            }
         }
         match &self.work {
             Work::Files { adds, fit, rows, replace, base } => {
@@ -205,6 +263,29 @@ impl Prepared {
                 let change = merge::decide(&self.around, staged, fit, head, &mut writer).await;
                 self.writer = Some(writer);
                 change
+            }
+            Work::Changes(staged) => {
+                let Some(head) = head else { return Err(changed_meanwhile(&self.log.location)) };
+                head.require_not_append_only()?;
+                let fit = staged.fit(&self.log.location, Some(head))?;
+                if !waiting::takes(head, staged, &fit) {
+                    return Err(changed_meanwhile(&self.log.location));
+                }
+                let mut writer = waiting::writer(&self.around, &self.log, head, &fit.schema);
+                let change = waiting::append(staged, &fit, head, &mut writer).await;
+                self.writer = Some(writer);
+                change
+            }
+            Work::Fold(staged, files) => {
+                let Some(rest) = head.and_then(|head| waiting::without(head, files)) else {
+                    // Another process has merged them.
+                    return Ok(Change::default());
+                };
+                let fit = staged.fit(&self.log.location, head)?;
+                let mut writer = self.new_writer(head, &fit);
+                let change = merge::decide(&self.around, staged, fit, head, &mut writer).await;
+                self.writer = Some(writer);
+                Ok(Change { waiting: rest, ..change? })
             }
             Work::History(staged, versions) => {
                 let fit = staged.fit(&self.log.location, head)?;
@@ -293,6 +374,15 @@ pub(super) fn changed_meanwhile(location: &Location) -> Error {
     .hint("Run it again.")
 }
 
+/// Changes wait on a head on which none did when the write was made.
+fn waiting_meanwhile(location: &Location) -> Error {
+    Error::new(
+        flywheel_base::ErrorKind::Unavailable,
+        format!("another program has added changes to table \"{location}\" meanwhile"),
+    )
+    .hint("Run it again.")
+}
+
 fn files_change(
     head: Option<&Arc<Snapshot>>,
     adds: &[Add],
@@ -315,13 +405,16 @@ fn files_change(
         delta_operation: "WRITE",
         data_change: true,
         always: replace,
+        waiting: if replace { Waits::Nothing } else { Waits::Same },
     })
 }
 
 impl Change {
     /// Whether a commit would change nothing.
     pub(crate) fn is_nothing(&self) -> bool {
-        !self.always && self.adds.is_empty() && self.removes.is_empty() && self.schema.is_none()
+        let waits_on = matches!(self.waiting, Waits::Same);
+        let no_files = self.adds.is_empty() && self.removes.is_empty();
+        !self.always && no_files && self.schema.is_none() && waits_on
     }
 
     /// The lines of the commit.
@@ -383,6 +476,11 @@ impl Change {
             rows_in: Some(commit.rows_written),
             rows_out: Some(commit.rows_updated + commit.rows_deleted),
             properties: label.properties.clone(),
+            waiting: match &self.waiting {
+                Waits::Same => head.and_then(|head| head.waiting.clone()),
+                Waits::Now(waiting) => Some(waiting.clone()),
+                Waits::Nothing => None,
+            },
         };
         json!({
             "timestamp": now.micros() / 1_000,

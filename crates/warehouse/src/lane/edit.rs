@@ -19,7 +19,7 @@ use flywheel_base::{Error, Result, suggest};
 use futures::{StreamExt, TryStreamExt};
 
 use super::keep::changed;
-use super::{Change, Surroundings};
+use super::{Change, Surroundings, Waits};
 use crate::data_file::{self, DataWriter};
 use crate::failure::from_arrow;
 use crate::shape::assign;
@@ -181,6 +181,7 @@ pub(crate) async fn decide(
         delta_operation: edit.verb().delta(),
         data_change: true,
         always: false,
+        waiting: Waits::Same,
     })
 }
 

@@ -25,8 +25,9 @@ impl Lane {
         let mut named = self.named(&snapshot, &self.log.list().await?).await?;
         // Whose files this program cannot name, such as deletion vectors, are all taken.
         let plain = snapshot.plain();
-        let needed: BTreeSet<String> =
-            snapshot.files.iter().map(|file| relative(&snapshot, file)).collect();
+        let changes = snapshot.waiting_files()?;
+        let all = snapshot.files.iter().chain(&changes);
+        let needed: BTreeSet<String> = all.map(|file| relative(&snapshot, file)).collect();
         let folder = self.around.root.join(self.location().as_str());
         let place = folder.clone();
         let stored = task::compute(move || stored_files(&place)).await?;
@@ -52,13 +53,14 @@ impl Lane {
     ) -> Result<BTreeMap<String, Option<String>>> {
         let mut named = BTreeMap::new();
         let mut take = |snapshot: &Snapshot| {
-            for file in &snapshot.files {
+            for file in snapshot.files.iter().chain(&snapshot.waiting_files()?) {
                 named.insert(relative(snapshot, file), digest_of(file.add.tags.as_ref()));
             }
+            Ok::<_, Error>(())
         };
-        take(snapshot);
+        take(snapshot)?;
         if let Some((oldest, _)) = listing.checkpoints.range(..snapshot.version).next() {
-            take(&*self.at(Some(*oldest)).await?);
+            take(&*self.at(Some(*oldest)).await?)?;
         }
         for add in self.log.added_until(snapshot.version).await? {
             named.insert(plain_path(&add.path), digest_of(add.tags.as_ref()));

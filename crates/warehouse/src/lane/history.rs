@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt};
 use self::given::{Fate, Given};
 use super::merge::may_hold;
 use super::staged::Staged;
-use super::{Change, Surroundings};
+use super::{Change, Surroundings, Waits};
 use crate::data_file::{self, DataWriter};
 use crate::failure::from_arrow;
 use crate::shape::{self, Fit};
@@ -160,6 +160,7 @@ pub(crate) async fn decide(
         delta_operation: "MERGE",
         data_change: true,
         always: false,
+        waiting: Waits::Same,
     })
 }
 

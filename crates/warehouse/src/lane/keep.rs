@@ -11,7 +11,7 @@ use flywheel_base::{Error, Result};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 
-use super::Change;
+use super::{Change, Waits};
 use crate::data_file::{self, DataWriter};
 use crate::engine::Engine;
 use crate::failure::{from_arrow, from_engine};
@@ -106,6 +106,7 @@ impl Condition {
             delta_operation: "DELETE",
             data_change: true,
             always: false,
+            waiting: Waits::Same,
         })
     }
 

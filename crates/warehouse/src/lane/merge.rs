@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 
 use super::keep::{Kept, rewrite};
 use super::staged::Staged;
-use super::{Change, Surroundings};
+use super::{Change, Surroundings, Waits};
 use crate::data_file::{self, DataWriter};
 use crate::failure::from_arrow;
 use crate::shape::{self, Fit};
@@ -101,6 +101,7 @@ pub(crate) async fn decide(
         delta_operation: "MERGE",
         data_change: true,
         always: false,
+        waiting: Waits::Same,
     })
 }
 

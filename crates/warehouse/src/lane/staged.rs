@@ -217,11 +217,7 @@ impl Staged {
 
     /// A digest for every row's key, equal for equal keys.
     pub(crate) fn digests(&self, keys: &[ArrayRef]) -> Result<Vec<u128>> {
-        let fields = self.key_types.iter().map(|t| SortField::new(t.clone())).collect();
-        let rows = RowConverter::new(fields)
-            .and_then(|converter| converter.convert_columns(keys))
-            .map_err(from_arrow)?;
-        Ok(rows.iter().map(|row| digest(row.as_ref())).collect())
+        digests(&self.key_types, keys)
     }
 
     /// The row that has this key.
@@ -369,6 +365,15 @@ fn key_types(
         types.push(field.data_type().clone());
     }
     Ok(types)
+}
+
+/// A digest for every row's key of these types, equal for equal keys.
+pub(super) fn digests(types: &[DataType], keys: &[ArrayRef]) -> Result<Vec<u128>> {
+    let fields = types.iter().map(|t| SortField::new(t.clone())).collect();
+    let rows = RowConverter::new(fields)
+        .and_then(|converter| converter.convert_columns(keys))
+        .map_err(from_arrow)?;
+    Ok(rows.iter().map(|row| digest(row.as_ref())).collect())
 }
 
 /// Short keys as they are with their length, long ones by the first half of their BLAKE3 digest.

@@ -9,7 +9,7 @@ use flywheel_base::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp
 use futures::TryStreamExt;
 use object_store::path::Path;
 
-use super::{Change, Lane, locked};
+use super::{Change, Lane, Waits, locked};
 use crate::data_file::{self, DataWriter};
 use crate::log::LOG_FOLDER;
 use crate::maintain::{Maintain, Maintained};
@@ -172,6 +172,7 @@ impl Lane {
             delta_operation: "OPTIMIZE",
             data_change: false,
             always: false,
+            waiting: Waits::Same,
         };
         self.publish_upkeep(head, &change, "compact").await?;
         Ok(files)
@@ -247,13 +248,16 @@ impl Lane {
         let first = self.at(Some(oldest)).await?;
         let mut needed = BTreeSet::new();
         let mut need = |snapshot: &Snapshot| {
-            needed.extend(snapshot.files.iter().map(|file| relative(snapshot, file)));
+            let changes = snapshot.waiting_files()?;
+            let all = snapshot.files.iter().chain(&changes);
+            needed.extend(all.map(|file| relative(snapshot, file)));
+            Ok::<_, Error>(())
         };
-        need(&first);
-        need(head);
+        need(&first)?;
+        need(head)?;
         let handed_out: Vec<Arc<Snapshot>> =
             locked(&self.handed_out).iter().filter_map(std::sync::Weak::upgrade).collect();
-        handed_out.iter().for_each(|snapshot| need(snapshot));
+        handed_out.iter().try_for_each(|snapshot| need(snapshot))?;
         needed.extend(self.log.added_after(oldest).await?);
         Ok(needed)
     }
@@ -325,6 +329,16 @@ pub(super) fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Deletes what removals have left that were cut off.
+pub(crate) fn finish_removals(root: &FilePath) -> Result<()> {
+    let _alone = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
+    let aside = root.join(REMOVED_FOLDER);
+    if aside.is_dir() {
+        fs::remove_dir_all(&aside).map_err(|error| Error::io("delete", &aside, error))?;
+    }
+    Ok(())
 }
 
 /// Moves a table's folder aside and deletes it there, with what an earlier removal left.

@@ -11,7 +11,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
 
-use super::{ATTEMPTS_MAX, Change, Lane};
+use super::{ATTEMPTS_MAX, Change, Lane, Waits};
 use crate::data_file::{self, DataWriter};
 use crate::shape;
 use crate::snapshot::Snapshot;
@@ -33,6 +33,11 @@ impl Lane {
                 return Ok(Some(head));
             };
             head.require_writable()?;
+            if head.waiting.is_some() {
+                // Changes have the types of the files they are merged into.
+                Box::pin(self.fold()).await?;
+                continue;
+            }
             tracing::info!(table = %self.location(), files = head.files.len(), "columns widen");
             let mut writer = DataWriter::new(
                 Arc::clone(&self.around.store),
@@ -92,6 +97,7 @@ impl Lane {
             delta_operation: "CHANGE COLUMN",
             data_change: false,
             always: false,
+            waiting: Waits::Same,
         };
         self.publish_upkeep(head, &change, "widen columns").await.map(drop)
     }

@@ -145,6 +145,53 @@ pub(crate) struct Mark {
     pub(crate) rows_out: Option<u64>,
     #[serde(default)]
     pub(crate) properties: BTreeMap<String, Value>,
+    /// The changes that wait beside the data files, carried on by every commit until they are merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// Changes that lie beside a table's data files until they are merged into them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    /// The columns that identify a row.
+    pub(crate) key: Vec<String>,
+    /// The files of changes, the oldest first. No key is twice in one of them.
+    pub(crate) files: Vec<WaitingFile>,
+}
+
+/// A file of changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitingFile {
+    /// Relative to the table's folder.
+    pub(crate) path: String,
+    /// In bytes.
+    pub(crate) size: i64,
+    /// How many changes it has.
+    pub(crate) rows: u64,
+    /// The BLAKE3 digest in hexadecimal digits.
+    #[serde(default)]
+    pub(crate) digest: Option<String>,
+}
+
+impl WaitingFile {
+    /// The file as if it were a data file of the table.
+    pub(crate) fn add(&self) -> Add {
+        Add {
+            path: self.path.clone(),
+            partition_values: BTreeMap::new(),
+            size: self.size,
+            modification_time: 0,
+            data_change: false,
+            stats: None,
+            tags: Some(BTreeMap::from([(DIGEST_TAG.to_owned(), self.digest.clone())])),
+            deletion_vector: None,
+        }
+    }
+}
+
+/// The files of changes that a commit of ours names.
+pub(crate) fn waiting_files(info: &Value) -> Option<Vec<WaitingFile>> {
+    mark_of(info).map(|mark| mark.waiting.map_or_else(Vec::new, |waiting| waiting.files))
 }
 
 /// Our mark in a `commitInfo`, if this crate wrote it.

@@ -9,8 +9,9 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
 use flywheel_base::{Error, Result, Timestamp};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 
-use super::action::{self, Line, Metadata, Protocol, Txn};
+use super::action::{self, Line, Metadata, Protocol, Txn, Waiting};
 use super::{Log, identity_of, modified};
 use crate::Checkpoint;
 use crate::shape;
@@ -28,6 +29,8 @@ pub(crate) struct Replay {
     schema: Option<SchemaRef>,
     files: BTreeMap<String, Arc<DataFile>>,
     checkpoints: BTreeMap<String, Checkpoint>,
+    /// Changes that wait beside the files. Another program's commit leaves them as they are.
+    waiting: Option<Waiting>,
     identity: String,
     /// Whether a commit of ours was seen, whose checkpoints are complete.
     marked: bool,
@@ -44,6 +47,7 @@ impl Replay {
             schema: None,
             files: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
+            waiting: None,
             identity: String::new(),
             marked: false,
         }
@@ -61,6 +65,7 @@ impl Replay {
             schema: Some(SchemaRef::clone(&last.schema)),
             files: files.collect(),
             checkpoints: last.checkpoints.clone(),
+            waiting: last.waiting.clone(),
             identity: last.identity.clone(),
             marked: true,
         }
@@ -100,6 +105,7 @@ impl Replay {
             self.at = action::time_of(info).unwrap_or(self.at);
             if let Some(mark) = action::mark_of(info) {
                 self.checkpoints = mark.checkpoints;
+                self.waiting = mark.waiting;
                 self.marked = true;
             }
         }
@@ -155,6 +161,7 @@ impl Replay {
                 }
             }
         }
+        self.waiting = mark.waiting;
         self.marked = true;
         true
     }
@@ -189,7 +196,9 @@ impl Replay {
             schema,
             files,
             checkpoints: self.checkpoints,
+            waiting: self.waiting,
             identity: self.identity,
+            newest: OnceCell::new(),
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use flywheel_base::{Error, Result, statement};
 
+use super::copy::{Copying, Way, copy};
+
 /// The statements of a script, one after the other.
 #[must_use]
 pub fn split(sql: &str) -> Vec<&str> {
@@ -28,7 +30,9 @@ pub enum Command {
         /// The value.
         value: Option<String>,
     },
-    /// To give all settings their usual values, and to forget what was prepared.
+    /// To give all settings their usual values.
+    Reset,
+    /// The same, and to forget what was prepared.
     Discard,
     /// To say the value of a setting, in lower case, or of all.
     Show(String),
@@ -47,6 +51,10 @@ pub enum Command {
     Fetch(Fetch),
     /// To close it, or all.
     Close(Option<String>),
+    /// To send rows as a stream.
+    Copy(Box<Copying>),
+    /// To take rows as a stream, into a table.
+    CopyIn,
     /// Something that has no effect here; the word that says so.
     Ignored(&'static str),
 }
@@ -64,7 +72,8 @@ impl Command {
     /// What a statement asks for.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Invalid`] if it is about the session and cannot be understood.
+    /// [`flywheel_base::ErrorKind::Invalid`] if it is about the session and cannot be understood,
+    /// [`flywheel_base::ErrorKind::Denied`] if it would write a file of the server.
     pub fn of(sql: &str) -> Result<Self> {
         let mut words = Words(sql);
         let Some(first) = words.next() else { return Ok(Self::Empty) };
@@ -82,10 +91,15 @@ impl Command {
             "set" => set(words)?,
             "reset" => {
                 let name = words.name().ok_or_else(|| unclear("RESET"))?;
-                if name == "all" { Self::Discard } else { Self::Set { name, value: None } }
+                if name == "all" { Self::Reset } else { Self::Set { name, value: None } }
             }
             "show" => return Ok(show(words).map_or(Self::Query, Self::Show)),
-            "discard" => Self::Discard,
+            "discard" => match words.name().as_deref() {
+                Some("plans") => Self::Ignored("DISCARD PLANS"),
+                Some("sequences") => Self::Ignored("DISCARD SEQUENCES"),
+                Some("temp" | "temporary") => Self::Ignored("DISCARD TEMP"),
+                _ => Self::Discard,
+            },
             "deallocate" => {
                 let mut name = words.name();
                 if name.as_deref() == Some("prepare") {
@@ -99,6 +113,10 @@ impl Command {
                 let name = words.name().ok_or_else(|| unclear("CLOSE"))?;
                 Self::Close(Some(name).filter(|name| name != "all"))
             }
+            "copy" => match copy(words)? {
+                Way::Out(copying) => Self::Copy(Box::new(copying)),
+                Way::In => Self::CopyIn,
+            },
             "listen" => Self::Ignored("LISTEN"),
             "unlisten" => Self::Ignored("UNLISTEN"),
             _ => Self::Query,
@@ -215,7 +233,7 @@ fn fetch(words: Words<'_>) -> Result<Command> {
 
 /// A part of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Word {
+pub(super) enum Word {
     /// In lower case.
     Plain(String),
     /// A name in quotes.
@@ -226,11 +244,11 @@ enum Word {
 }
 
 impl Word {
-    fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self, Self::Plain(text) if text == word)
     }
 
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         match self {
             Self::Plain(text) | Self::Quoted(text) | Self::Text(text) => text,
             Self::Sign(sign) => sign.to_string(),
@@ -239,11 +257,11 @@ impl Word {
 }
 
 /// The parts of a statement, without comments.
-struct Words<'s>(&'s str);
+pub(super) struct Words<'s>(pub(super) &'s str);
 
 impl Words<'_> {
     /// The next part, if it is a name.
-    fn name(&mut self) -> Option<String> {
+    pub(super) fn name(&mut self) -> Option<String> {
         match self.next()? {
             Word::Plain(text) | Word::Quoted(text) => Some(text),
             _ => None,
@@ -272,6 +290,35 @@ impl Words<'_> {
         self.0 = "";
         text
     }
+
+    /// What stands between quotes in which a backslash hides what follows it, as in `E'\t'`.
+    fn escaped(&mut self) -> String {
+        let (mut text, rest) = (String::new(), self.0);
+        let mut signs = rest.char_indices().skip(1).peekable();
+        while let Some((at, sign)) = signs.next() {
+            match sign {
+                '\\' => text.extend(signs.next().map(|(_, hidden)| match hidden {
+                    't' => '\t',
+                    'n' => '\n',
+                    'r' => '\r',
+                    'b' => '\x08',
+                    'f' => '\x0c',
+                    other => other,
+                })),
+                '\'' if signs.peek().is_some_and(|(_, next)| *next == '\'') => {
+                    text.push('\'');
+                    signs.next();
+                }
+                '\'' => {
+                    self.skip(at + 1);
+                    return text;
+                }
+                sign => text.push(sign),
+            }
+        }
+        self.0 = "";
+        text
+    }
 }
 
 impl Iterator for Words<'_> {
@@ -295,6 +342,10 @@ impl Iterator for Words<'_> {
         Some(match sign {
             '\'' => Word::Text(self.quoted(sign)),
             '"' => Word::Quoted(self.quoted(sign)),
+            'e' | 'E' if self.0.get(1..2) == Some("'") => {
+                self.skip(1);
+                Word::Text(self.escaped())
+            }
             sign if plain(sign) => {
                 let end = self.0.find(|sign: char| !plain(sign)).unwrap_or(self.0.len());
                 let word = self.0.get(..end).unwrap_or_default().to_lowercase();
@@ -338,8 +389,12 @@ mod tests {
             ("set session search_path TO raw, \"Public\"", set("search_path", Some("raw,Public"))),
             ("SET TIME ZONE 'Europe/Berlin'", set("timezone", Some("Europe/Berlin"))),
             ("SET application_name TO DEFAULT", set("application_name", None)),
+            ("SET application_name = E'it\\'s'", set("application_name", Some("it's"))),
+            ("SET application_name = E'it''s'", set("application_name", Some("it's"))),
             ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Command::Ignored("SET")),
-            ("RESET ALL", Command::Discard),
+            ("RESET ALL", Command::Reset),
+            ("DISCARD ALL", Command::Discard),
+            ("DISCARD PLANS", Command::Ignored("DISCARD PLANS")),
             ("show transaction isolation level", Command::Show("transaction_isolation".to_owned())),
             ("SHOW TABLES", Command::Query),
             ("DEALLOCATE ALL", Command::Deallocate(None)),

@@ -1,8 +1,8 @@
 //! The catalogue of PostgreSQL as tables over the relations that a reader sees.
 //!
 //! Clients ask it at connecting and to draw their trees of tables. A table of it is described by a line: names of columns,
-//! their types (`i` 64 bits, `n` 32, `h` 16, `b` a truth, `t` a text), and what stands there if a row says nothing else. What
-//! the lake has nothing of (indexes, triggers, policies) has no rows.
+//! their types (`o` the number of something, `i` 64 bits, `n` 32, `h` 16, `b` a truth, `t` a text), and what stands there if a
+//! row says nothing else. What the lake has nothing of (indexes, triggers, policies) has no rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use flywheel_base::{Error, Result};
 
+use super::kind::{Kind, modifier};
+use super::list;
 use super::speech::Told;
-use super::value::{Kind, modifier};
 use crate::failure::from_arrow;
 use crate::{Catalog, TableName};
 
@@ -33,6 +34,22 @@ const OWNER_OID: u32 = 10;
 const CATALOGUE_OID: u32 = 11;
 const STANDARD_OID: u32 = 13_000;
 const DATABASE_OID: u32 = 5;
+
+/// A type of PostgreSQL: its number, name, size and sort, and the function that reads it.
+type KnownType = (u32, &'static str, i16, &'static str, (u32, &'static str));
+
+/// Types that clients look up and that no column of ours has.
+const OTHER_TYPES: [KnownType; 6] = [
+    (18, "char", 1, "Z", (2_434, "charrecv")),
+    (19, "name", 64, "S", (2_422, "namerecv")),
+    (1_042, "bpchar", -1, "S", (2_430, "bpcharrecv")),
+    (1_043, "varchar", -1, "S", (2_432, "varcharrecv")),
+    (2_950, "uuid", 16, "U", (2_961, "uuid_recv")),
+    (3_802, "jsonb", -1, "U", (3_805, "jsonb_recv")),
+];
+
+/// The functions that read a list: from a text, and from its binary form.
+const LIST_FUNCTIONS: [(u32, &str); 2] = [(750, "array_in"), (2_400, "array_recv")];
 
 /// Something that can be read: a table or a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +166,17 @@ fn number(name: &str) -> u32 {
     OIDS_FROM + (hash & 0x3fff_ffff)
 }
 
+/// The functions of the catalogue, by their numbers.
+pub(super) fn functions() -> impl Iterator<Item = (u32, &'static str)> {
+    let kinds = Kind::ALL.into_iter().map(Kind::reader);
+    kinds.chain(OTHER_TYPES.map(|(.., reader)| reader)).chain(LIST_FUNCTIONS)
+}
+
+/// The number of a type that no column of ours has, by its name.
+pub(super) fn other_type(name: &str) -> Option<u32> {
+    OTHER_TYPES.iter().find(|(_, known, ..)| *known == name).map(|(oid, ..)| *oid)
+}
+
 /// The number of a table of the catalogue, as it is in every PostgreSQL.
 pub(super) fn own_oid(name: &str) -> Option<u32> {
     Some(match name {
@@ -207,27 +235,7 @@ impl Rows {
 
     /// What does not depend on the relations.
     fn fixed(&mut self, told: &Told<'_>) {
-        for kind in Kind::ALL {
-            self.add(
-                "pg_type",
-                vec![
-                    ("oid", kind.oid().to_string()),
-                    ("typname", kind.name().to_owned()),
-                    ("typlen", kind.size().to_string()),
-                    ("typcategory", kind.category().to_owned()),
-                ],
-            );
-        }
-        // What clients look up that no column of ours has.
-        for (oid, name, category) in [
-            ("26", "oid", "N"),
-            ("19", "name", "S"),
-            ("1043", "varchar", "S"),
-            ("2950", "uuid", "U"),
-        ] {
-            let row = [("oid", oid), ("typname", name), ("typcategory", category)];
-            self.add("pg_type", row.map(|(column, text)| (column, text.to_owned())).to_vec());
-        }
+        self.types();
         self.add(
             "pg_database",
             vec![("oid", DATABASE_OID.to_string()), ("datname", told.database.to_owned())],
@@ -244,11 +252,68 @@ impl Rows {
         for (name, setting) in told.settings {
             self.add("pg_settings", vec![("name", name.clone()), ("setting", setting.clone())]);
         }
+        self.add(
+            "information_schema.character_sets",
+            vec![("default_collate_catalog", told.database.to_owned())],
+        );
         self.add("pg_am", vec![("oid", "2".to_owned()), ("amname", "heap".to_owned())]);
         self.add(
             "pg_tablespace",
             vec![("oid", "1663".to_owned()), ("spcname", "pg_default".to_owned())],
         );
+    }
+
+    /// The types of values and of lists of them, and the functions that read them.
+    fn types(&mut self) {
+        for kind in Kind::ALL {
+            let (reader, name) = kind.reader();
+            self.kind(kind.oid(), kind.name(), kind.size(), kind.category(), reader);
+            self.function(reader, name);
+        }
+        for (oid, name, size, category, (reader, read_by)) in OTHER_TYPES {
+            self.kind(oid, name, size, category, reader);
+            self.function(reader, read_by);
+        }
+        for (oid, name) in LIST_FUNCTIONS {
+            self.function(oid, name);
+        }
+    }
+
+    fn kind(&mut self, oid: u32, name: &str, size: i16, category: &str, reader: u32) {
+        let list = list::list_of(oid);
+        self.add(
+            "pg_type",
+            vec![
+                ("oid", oid.to_string()),
+                ("typname", name.to_owned()),
+                ("typlen", size.to_string()),
+                ("typcategory", category.to_owned()),
+                ("typarray", list.unwrap_or_default().to_string()),
+                ("typreceive", reader.to_string()),
+            ],
+        );
+        let [(input, _), (receive, _)] = LIST_FUNCTIONS;
+        if let Some(list) = list {
+            self.add(
+                "pg_type",
+                vec![
+                    ("oid", list.to_string()),
+                    ("typname", format!("_{name}")),
+                    ("typcategory", "A".to_owned()),
+                    ("typelem", oid.to_string()),
+                    ("typinput", input.to_string()),
+                    ("typreceive", receive.to_string()),
+                ],
+            );
+        }
+    }
+
+    fn function(&mut self, oid: u32, name: &str) {
+        let row = [("oid", oid.to_string()), ("proname", name.to_owned())];
+        let row = row
+            .into_iter()
+            .chain([("pronamespace", CATALOGUE_OID.to_string()), ("prokind", "f".to_owned())]);
+        self.add("pg_proc", row.collect());
     }
 
     fn relation(&mut self, told: &Told<'_>, relation: &Relation, oid: u32) {
@@ -267,6 +332,19 @@ impl Rows {
         let (list, named) =
             if *view { ("pg_views", "viewname") } else { ("pg_tables", "tablename") };
         self.add(list, vec![("schemaname", schema.clone()), (named, name.clone())]);
+        for privileges in
+            ["information_schema.table_privileges", "information_schema.role_table_grants"]
+        {
+            self.add(
+                privileges,
+                vec![
+                    ("grantee", told.user.to_owned()),
+                    ("table_catalog", database.clone()),
+                    ("table_schema", schema.clone()),
+                    ("table_name", name.clone()),
+                ],
+            );
+        }
         let of = |more: Vec<(&'static str, String)>| -> Row {
             let of = [
                 ("table_catalog", database.clone()),
@@ -338,6 +416,7 @@ fn table(line: &str, rows: &[Row]) -> Result<(SchemaRef, RecordBatch)> {
             None => (rest, None),
         };
         let kind = match kind {
+            "o" => DataType::UInt32,
             "i" => DataType::Int64,
             "n" => DataType::Int32,
             "h" => DataType::Int16,
@@ -363,35 +442,35 @@ fn table(line: &str, rows: &[Row]) -> Result<(SchemaRef, RecordBatch)> {
 
 /// The tables of the catalogue, with their columns.
 const TABLES: &[(&str, &str)] = &[
-    ("pg_namespace", "oid:i nspname:t nspowner:i=10 nspacl:t"),
+    ("pg_namespace", "oid:o nspname:t nspowner:o=10 nspacl:t"),
     (
         "pg_class",
-        "oid:i relname:t relnamespace:i reltype:i=0 reloftype:i=0 relowner:i=10 relam:i=2 relfilenode:i=0 \
-         reltablespace:i=0 relpages:n=0 reltuples:n=-1 relallvisible:n=0 reltoastrelid:i=0 relhasindex:b=false \
+        "oid:o relname:t relnamespace:o reltype:o=0 reloftype:o=0 relowner:o=10 relam:o=2 relfilenode:o=0 \
+         reltablespace:o=0 relpages:n=0 reltuples:n=-1 relallvisible:n=0 reltoastrelid:o=0 relhasindex:b=false \
          relisshared:b=false relpersistence:t=p relkind:t relnatts:h relchecks:h=0 relhasrules:b=false \
          relhastriggers:b=false relhassubclass:b=false relrowsecurity:b=false relforcerowsecurity:b=false \
-         relispopulated:b=true relreplident:t=d relispartition:b=false relrewrite:i=0 relfrozenxid:i=0 relminmxid:i=0 \
+         relispopulated:b=true relreplident:t=d relispartition:b=false relrewrite:o=0 relfrozenxid:i=0 relminmxid:i=0 \
          relacl:t reloptions:t relpartbound:t",
     ),
     (
         "pg_attribute",
-        "attrelid:i attname:t atttypid:i attlen:h attnum:h attcacheoff:n=-1 atttypmod:n attndims:h=0 attbyval:b=false \
+        "attrelid:o attname:t atttypid:o attlen:h attnum:h attcacheoff:n=-1 atttypmod:n attndims:h=0 attbyval:b=false \
          attalign:t=i attstorage:t=p attcompression:t='' attnotnull:b atthasdef:b=false atthasmissing:b=false \
-         attidentity:t='' attgenerated:t='' attisdropped:b=false attislocal:b=true attinhcount:h=0 attcollation:i=0 \
+         attidentity:t='' attgenerated:t='' attisdropped:b=false attislocal:b=true attinhcount:h=0 attcollation:o=0 \
          attstattarget:h=-1 attacl:t attoptions:t attfdwoptions:t attmissingval:t",
     ),
     (
         "pg_type",
-        "oid:i typname:t typnamespace:i=11 typowner:i=10 typlen:h=-1 typbyval:b=false typtype:t=b typcategory:t \
-         typispreferred:b=false typisdefined:b=true typdelim:t=, typrelid:i=0 typsubscript:i=0 typelem:i=0 typarray:i=0 \
-         typinput:i=0 typoutput:i=0 typreceive:i=0 typsend:i=0 typmodin:i=0 typmodout:i=0 typanalyze:i=0 typalign:t=i \
-         typstorage:t=p typnotnull:b=false typbasetype:i=0 typtypmod:n=-1 typndims:n=0 typcollation:i=0 \
+        "oid:o typname:t typnamespace:o=11 typowner:o=10 typlen:h=-1 typbyval:b=false typtype:t=b typcategory:t \
+         typispreferred:b=false typisdefined:b=true typdelim:t=, typrelid:o=0 typsubscript:o=0 typelem:o=0 typarray:o=0 \
+         typinput:o=0 typoutput:o=0 typreceive:o=0 typsend:o=0 typmodin:o=0 typmodout:o=0 typanalyze:o=0 typalign:t=i \
+         typstorage:t=p typnotnull:b=false typbasetype:o=0 typtypmod:n=-1 typndims:n=0 typcollation:o=0 \
          typdefaultbin:t typdefault:t typacl:t",
     ),
     (
         "pg_database",
-        "oid:i datname:t datdba:i=10 encoding:n=6 datlocprovider:t=c datistemplate:b=false datallowconn:b=true \
-         datconnlimit:n=-1 datfrozenxid:i=0 datminmxid:i=0 dattablespace:i=1663 datcollate:t=C.UTF-8 datctype:t=C.UTF-8 \
+        "oid:o datname:t datdba:o=10 encoding:n=6 datlocprovider:t=c datistemplate:b=false datallowconn:b=true \
+         datconnlimit:n=-1 datfrozenxid:i=0 datminmxid:i=0 dattablespace:o=1663 datcollate:t=C.UTF-8 datctype:t=C.UTF-8 \
          daticulocale:t datcollversion:t datacl:t",
     ),
     (
@@ -402,17 +481,17 @@ const TABLES: &[(&str, &str)] = &[
     ),
     (
         "pg_roles",
-        "oid:i rolname:t rolsuper:b=false rolinherit:b=true rolcreaterole:b=false rolcreatedb:b=false rolcanlogin:b=true \
+        "oid:o rolname:t rolsuper:b=false rolinherit:b=true rolcreaterole:b=false rolcreatedb:b=false rolcanlogin:b=true \
          rolreplication:b=false rolconnlimit:n=-1 rolpassword:t rolvaliduntil:t rolbypassrls:b=false rolconfig:t",
     ),
     (
         "pg_authid",
-        "oid:i rolname:t rolsuper:b=false rolinherit:b=true rolcreaterole:b=false rolcreatedb:b=false rolcanlogin:b=true \
+        "oid:o rolname:t rolsuper:b=false rolinherit:b=true rolcreaterole:b=false rolcreatedb:b=false rolcanlogin:b=true \
          rolreplication:b=false rolconnlimit:n=-1 rolpassword:t rolvaliduntil:t rolbypassrls:b=false",
     ),
     (
         "pg_user",
-        "usename:t usesysid:i usecreatedb:b=false usesuper:b=false userepl:b=false usebypassrls:b=false passwd:t \
+        "usename:t usesysid:o usecreatedb:b=false usesuper:b=false userepl:b=false usebypassrls:b=false passwd:t \
          valuntil:t useconfig:t",
     ),
     (
@@ -425,85 +504,85 @@ const TABLES: &[(&str, &str)] = &[
         "pg_matviews",
         "schemaname:t matviewname:t matviewowner:t tablespace:t hasindexes:b ispopulated:b definition:t",
     ),
-    ("pg_am", "oid:i amname:t amhandler:i=0 amtype:t=t"),
-    ("pg_tablespace", "oid:i spcname:t spcowner:i=10 spcacl:t spcoptions:t"),
-    ("pg_description", "objoid:i classoid:i=1259 objsubid:n=0 description:t"),
-    ("pg_shdescription", "objoid:i classoid:i description:t"),
+    ("pg_am", "oid:o amname:t amhandler:o=0 amtype:t=t"),
+    ("pg_tablespace", "oid:o spcname:t spcowner:o=10 spcacl:t spcoptions:t"),
+    ("pg_description", "objoid:o classoid:o=1259 objsubid:n=0 description:t"),
+    ("pg_shdescription", "objoid:o classoid:o description:t"),
     (
         "pg_index",
-        "indexrelid:i indrelid:i indnatts:h indnkeyatts:h indisunique:b indnullsnotdistinct:b indisprimary:b \
+        "indexrelid:o indrelid:o indnatts:h indnkeyatts:h indisunique:b indnullsnotdistinct:b indisprimary:b \
          indisexclusion:b indimmediate:b indisclustered:b indisvalid:b indcheckxmin:b indisready:b indislive:b \
          indisreplident:b indkey:t indcollation:t indclass:t indoption:t indexprs:t indpred:t",
     ),
     ("pg_indexes", "schemaname:t tablename:t indexname:t tablespace:t indexdef:t"),
     (
         "pg_constraint",
-        "oid:i conname:t connamespace:i contype:t condeferrable:b condeferred:b convalidated:b conrelid:i contypid:i \
-         conindid:i conparentid:i confrelid:i confupdtype:t confdeltype:t confmatchtype:t conislocal:b coninhcount:h \
+        "oid:o conname:t connamespace:o contype:t condeferrable:b condeferred:b convalidated:b conrelid:o contypid:o \
+         conindid:o conparentid:o confrelid:o confupdtype:t confdeltype:t confmatchtype:t conislocal:b coninhcount:h \
          connoinherit:b conkey:t confkey:t conpfeqop:t conppeqop:t conffeqop:t confdelsetcols:t conexclop:t conbin:t",
     ),
-    ("pg_attrdef", "oid:i adrelid:i adnum:h adbin:t"),
-    ("pg_inherits", "inhrelid:i inhparent:i inhseqno:n inhdetachpending:b"),
+    ("pg_attrdef", "oid:o adrelid:o adnum:h adbin:t"),
+    ("pg_inherits", "inhrelid:o inhparent:o inhseqno:n inhdetachpending:b"),
     (
         "pg_trigger",
-        "oid:i tgrelid:i tgparentid:i tgname:t tgfoid:i tgtype:h tgenabled:t tgisinternal:b tgconstrrelid:i \
-         tgconstrindid:i tgconstraint:i tgdeferrable:b tginitdeferred:b tgnargs:h tgattr:t tgargs:t tgqual:t",
+        "oid:o tgrelid:o tgparentid:o tgname:t tgfoid:o tgtype:h tgenabled:t tgisinternal:b tgconstrrelid:o \
+         tgconstrindid:o tgconstraint:o tgdeferrable:b tginitdeferred:b tgnargs:h tgattr:t tgargs:t tgqual:t",
     ),
     (
         "pg_rewrite",
-        "oid:i rulename:t ev_class:i ev_type:t ev_enabled:t is_instead:b ev_qual:t ev_action:t",
+        "oid:o rulename:t ev_class:o ev_type:t ev_enabled:t is_instead:b ev_qual:t ev_action:t",
     ),
     (
         "pg_policy",
-        "oid:i polname:t polrelid:i polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t",
+        "oid:o polname:t polrelid:o polcmd:t polpermissive:b polroles:t polqual:t polwithcheck:t",
     ),
     (
         "pg_proc",
-        "oid:i proname:t pronamespace:i proowner:i prolang:i prokind:t prosecdef:b proretset:b provolatile:t \
-         pronargs:h prorettype:i proargtypes:t proallargtypes:t proargmodes:t proargnames:t prosrc:t proacl:t \
-         prosupport:t provariadic:i procost:n prorows:n",
+        "oid:o proname:t pronamespace:o proowner:o prolang:o prokind:t prosecdef:b proretset:b provolatile:t \
+         pronargs:h prorettype:o proargtypes:t proallargtypes:t proargmodes:t proargnames:t prosrc:t proacl:t \
+         prosupport:t provariadic:o procost:n prorows:n",
     ),
-    ("pg_depend", "classid:i objid:i objsubid:n refclassid:i refobjid:i refobjsubid:n deptype:t"),
-    ("pg_shdepend", "dbid:i classid:i objid:i objsubid:n refclassid:i refobjid:i deptype:t"),
-    ("pg_enum", "oid:i enumtypid:i enumsortorder:n enumlabel:t"),
+    ("pg_depend", "classid:o objid:o objsubid:n refclassid:o refobjid:o refobjsubid:n deptype:t"),
+    ("pg_shdepend", "dbid:o classid:o objid:o objsubid:n refclassid:o refobjid:o deptype:t"),
+    ("pg_enum", "oid:o enumtypid:o enumsortorder:n enumlabel:t"),
     (
         "pg_extension",
-        "oid:i extname:t extowner:i extnamespace:i extrelocatable:b extversion:t extconfig:t extcondition:t",
+        "oid:o extname:t extowner:o extnamespace:o extrelocatable:b extversion:t extconfig:t extcondition:t",
     ),
     (
         "pg_sequence",
-        "seqrelid:i seqtypid:i seqstart:i seqincrement:i seqmax:i seqmin:i seqcache:i seqcycle:b",
+        "seqrelid:o seqtypid:o seqstart:i seqincrement:i seqmax:i seqmin:i seqcache:i seqcycle:b",
     ),
     (
         "pg_collation",
-        "oid:i collname:t collnamespace:i collowner:i collprovider:t collisdeterministic:b collencoding:n collcollate:t \
+        "oid:o collname:t collnamespace:o collowner:o collprovider:t collisdeterministic:b collencoding:n collcollate:t \
          collctype:t colliculocale:t collversion:t",
     ),
-    ("pg_foreign_table", "ftrelid:i ftserver:i ftoptions:t"),
+    ("pg_foreign_table", "ftrelid:o ftserver:o ftoptions:t"),
     (
         "pg_foreign_server",
-        "oid:i srvname:t srvowner:i srvfdw:i srvtype:t srvversion:t srvacl:t srvoptions:t",
+        "oid:o srvname:t srvowner:o srvfdw:o srvtype:t srvversion:t srvacl:t srvoptions:t",
     ),
     (
         "pg_foreign_data_wrapper",
-        "oid:i fdwname:t fdwowner:i fdwhandler:i fdwvalidator:i fdwacl:t fdwoptions:t",
+        "oid:o fdwname:t fdwowner:o fdwhandler:o fdwvalidator:o fdwacl:t fdwoptions:t",
     ),
-    ("pg_partitioned_table", "partrelid:i partstrat:t partnatts:h partdefid:i partattrs:t"),
-    ("pg_range", "rngtypid:i rngsubtype:i rngmultitypid:i rngcollation:i rngsubopc:i"),
-    ("pg_language", "oid:i lanname:t lanowner:i lanispl:b lanpltrusted:b lanacl:t"),
-    ("pg_auth_members", "roleid:i member:i grantor:i admin_option:b"),
-    ("pg_seclabel", "objoid:i classoid:i objsubid:n provider:t label:t"),
-    ("pg_event_trigger", "oid:i evtname:t evtevent:t evtowner:i evtfoid:i evtenabled:t evttags:t"),
+    ("pg_partitioned_table", "partrelid:o partstrat:t partnatts:h partdefid:o partattrs:t"),
+    ("pg_range", "rngtypid:o rngsubtype:o rngmultitypid:o rngcollation:o rngsubopc:o"),
+    ("pg_language", "oid:o lanname:t lanowner:o lanispl:b lanpltrusted:b lanacl:t"),
+    ("pg_auth_members", "roleid:o member:o grantor:o admin_option:b"),
+    ("pg_seclabel", "objoid:o classoid:o objsubid:n provider:t label:t"),
+    ("pg_event_trigger", "oid:o evtname:t evtevent:t evtowner:o evtfoid:o evtenabled:t evttags:t"),
     (
         "pg_stat_activity",
-        "datid:i datname:t pid:n usesysid:i usename:t application_name:t client_addr:t client_port:n backend_start:t \
+        "datid:o datname:t pid:n usesysid:o usename:t application_name:t client_addr:t client_port:n backend_start:t \
          query_start:t state:t query:t wait_event:t backend_type:t",
     ),
     (
         "pg_stat_user_tables",
-        "relid:i schemaname:t relname:t seq_scan:i seq_tup_read:i idx_scan:i n_live_tup:i n_dead_tup:i",
+        "relid:o schemaname:t relname:t seq_scan:i seq_tup_read:i idx_scan:i n_live_tup:i n_dead_tup:i",
     ),
-    ("pg_locks", "locktype:t database:i relation:i pid:n mode:t granted:b"),
+    ("pg_locks", "locktype:t database:o relation:o pid:n mode:t granted:b"),
     ("pg_timezone_names", "name:t abbrev:t utc_offset:t is_dst:b"),
     ("pg_get_keywords", "word:t catcode:t barelabel:b catdesc:t baredesc:t"),
     (
@@ -534,6 +613,13 @@ const TABLES: &[(&str, &str)] = &[
          identity_cycle:t=NO is_generated:t=NEVER generation_expression:t is_updatable:t=NO",
     ),
     (
+        "information_schema.character_sets",
+        "character_set_catalog:t character_set_schema:t character_set_name:t=UTF8 character_repertoire:t=UCS \
+         form_of_use:t=UTF8 default_collate_catalog:t default_collate_schema:t=pg_catalog default_collate_name:t=C.UTF-8",
+    ),
+    ("information_schema.table_privileges", PRIVILEGES),
+    ("information_schema.role_table_grants", PRIVILEGES),
+    (
         "information_schema.table_constraints",
         "constraint_catalog:t constraint_schema:t constraint_name:t table_catalog:t table_schema:t table_name:t \
          constraint_type:t is_deferrable:t initially_deferred:t enforced:t",
@@ -560,7 +646,12 @@ const TABLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Tables that never have rows here; of some of them clients need no column, because nothing is planned over them.
+/// The columns of the tables that say who may do what with a table.
+const PRIVILEGES: &str = "grantor:t=flywheel grantee:t table_catalog:t table_schema:t table_name:t privilege_type:t=SELECT \
+    is_grantable:t=NO with_hierarchy:t=NO";
+
+/// Tables that never have rows here; of some of them clients need no column, because nothing is planned over them. The
+/// functions in `pg_proc` are there for types that are joined with them, and are not listed.
 const EMPTY: &[&str] = &[
     "pg_matviews",
     "pg_shdescription",
@@ -616,6 +707,10 @@ const EMPTY: &[&str] = &[
     "pg_stat_user_tables",
     "pg_stat_user_indexes",
     "pg_stat_all_tables",
+    "pg_stat_gssapi",
+    "pg_stat_replication",
+    "pg_stat_ssl",
+    "pg_replication_slots",
     "pg_locks",
     "pg_largeobject_metadata",
     "pg_ts_config",

@@ -14,23 +14,26 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, ObjectNamePart, Query, Select,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, Statement as Sql,
     TableAlias, TableFactor, TableWithJoins, TimezoneInfo, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    VisitorMut, visit_relations,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, Result};
 
+use super::kind::Kind;
+use super::list;
 use super::relation::{
     self, CATALOGUE, OWNER, Relation, STANDARD, STANDARD_HERE, is_known, is_standard,
 };
-use super::value::Kind;
 use crate::failure::from_engine;
 
 /// What parts two columns of one name; clients are not told it.
 const MARK: char = '\u{200b}';
 /// What a column without a name is called.
 const NAMELESS: &str = "?column?";
-/// The longest modifier of a type whose name is asked for.
-const MODIFIER_BYTES_MAX: usize = 200;
+/// The longest expression that is said several times: where such ones stand in each other, the text would grow with powers.
+const REPEATED_BYTES_MAX: usize = 200;
+/// Columns of `pg_type` that are numbers of functions, and are told as their names.
+const FUNCTION_COLUMNS: [&str; 4] = ["typinput", "typoutput", "typreceive", "typsend"];
 /// Functions that make one row of none, beside those whose names end with `_agg`.
 const AGGREGATES: [&str; 9] =
     ["count", "sum", "min", "max", "avg", "bool_or", "bool_and", "every", "grouping"];
@@ -112,12 +115,16 @@ pub(crate) fn translate(statement: &mut Statement, told: &Told<'_>) -> Result<Sp
             return Ok(Spoken { names: Some(names) });
         }
     }
-    let mut speech = Speech { told, oids: relation::oids(told.relations), own };
+    let types = reads_types(sql);
+    let mut speech = Speech { told, oids: relation::oids(told.relations), own, types };
     if let ControlFlow::Break(error) = sql.as_mut().visit(&mut speech) {
         return Err(error);
     }
-    // Two functions may have become one constant.
     if let Sql::Query(query) = sql.as_mut() {
+        if types {
+            name_functions(query)?;
+        }
+        // Two functions may have become one constant.
         part_namesakes(query);
     }
     Ok(Spoken { names })
@@ -137,6 +144,8 @@ struct Speech<'a> {
     told: &'a Told<'a>,
     oids: BTreeMap<(&'a str, &'a str), u32>,
     own: Own,
+    /// Whether types are asked for, whose columns number functions.
+    types: bool,
 }
 
 /// Names that mean something of the statement or of its reader, so that alone they mean no table of the catalogue.
@@ -200,6 +209,12 @@ impl VisitorMut for Speech<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Some(name) = name_cast(expr, self.types) {
+            match expression(&name) {
+                Ok(made) => *expr = made,
+                Err(error) => return ControlFlow::Break(error),
+            }
+        }
         let made = match &*expr {
             Expr::Subquery(query) if is_empty(query, &self.own) => Some(Expr::value(Value::Null)),
             Expr::Exists { subquery, negated } if is_empty(subquery, &self.own) => {
@@ -273,10 +288,21 @@ impl Speech<'_> {
 
     fn cast(&self, cast: &mut Expr) -> Result<Option<Expr>> {
         let Expr::Cast { expr, data_type, .. } = cast else { return Ok(None) };
-        if let DataType::Array(ArrayElemTypeDef::SquareBracket(..)) = data_type {
+        if let DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)) = data_type {
             return match text_of(expr) {
-                Some(text) => list(text).map(Some),
+                Some(text) => listed(text, item).map(Some),
                 None => Ok(Some(expr.as_ref().clone())),
+            };
+        }
+        if matches!(data_type, DataType::Bytea)
+            && let Some(digits) = text_of(expr).and_then(|text| text.strip_prefix("\\x"))
+        {
+            let whole = digits.len().is_multiple_of(2)
+                && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            return match whole {
+                true => Ok(Some(Expr::value(Value::HexStringLiteral(digits.to_owned())))),
+                false => Err(Error::invalid("a text is no value of its type, bytea")
+                    .hint("Write two hexadecimal digits for each byte: '\\x00ff'.")),
             };
         }
         let word = match data_type {
@@ -309,10 +335,17 @@ impl Speech<'_> {
                     None => Ok(Some(expr.as_ref().clone())),
                 };
             }
-            "regproc" | "regprocedure" | "regoper" | "regoperator" | "regrole" => {
+            "regproc" | "regprocedure" => {
+                return match text_of(expr) {
+                    Some(text) => number(function_named(text)).map(Some),
+                    None => Ok(Some(expr.as_ref().clone())),
+                };
+            }
+            "regoper" | "regoperator" | "regrole" => {
                 return Ok(Some(expr.as_ref().clone()));
             }
-            "oid" | "xid" | "cid" | "int8" => DataType::BigInt(None),
+            "oid" => DataType::IntUnsigned(None),
+            "xid" | "cid" | "int8" => DataType::BigInt(None),
             "int2" => DataType::SmallInt(None),
             "int4" => DataType::Int(None),
             "float4" => DataType::Real,
@@ -357,6 +390,8 @@ impl Speech<'_> {
             "pg_table_is_visible"
             | "pg_type_is_visible"
             | "pg_function_is_visible"
+            | "pg_collation_is_visible"
+            | "pg_operator_is_visible"
             | "pg_has_role" => "true".to_owned(),
             "has_table_privilege"
             | "has_schema_privilege"
@@ -365,6 +400,10 @@ impl Speech<'_> {
             | "has_column_privilege"
             | "has_function_privilege"
             | "has_type_privilege"
+            | "has_sequence_privilege"
+            | "has_language_privilege"
+            | "has_server_privilege"
+            | "has_foreign_data_wrapper_privilege"
             | "has_tablespace_privilege" => {
                 let asked = arguments.last().copied().and_then(text_of).unwrap_or_default();
                 let asked = asked.to_ascii_uppercase();
@@ -372,14 +411,15 @@ impl Speech<'_> {
                 reads.iter().any(|word| asked.contains(word)).to_string()
             }
             "pg_get_userbyid" => literal(OWNER),
-            "pg_encoding_to_char" | "getdatabaseencoding" => "'UTF8'".to_owned(),
+            "pg_encoding_to_char" | "pg_client_encoding" | "getdatabaseencoding" => {
+                "'UTF8'".to_owned()
+            }
             "pg_char_to_encoding" => "6".to_owned(),
             "pg_my_temp_schema" | "pg_stat_get_numscans" => "0".to_owned(),
             "pg_postmaster_start_time" | "pg_conf_load_time" => "now()".to_owned(),
             "format_type" => match arguments.as_slice() {
-                // The modifier is said several times: where such calls stand in each other, the text would grow with powers.
-                [oid, modifier] if modifier.to_string().len() <= MODIFIER_BYTES_MAX => {
-                    type_title(oid, modifier)
+                [oid, modifier] if modifier.to_string().len() <= REPEATED_BYTES_MAX => {
+                    type_title(oid, &modifier.to_string())
                 }
                 _ => return Ok(None),
             },
@@ -398,6 +438,7 @@ impl Speech<'_> {
             | "pg_get_function_result"
             | "pg_tablespace_location"
             | "pg_size_pretty"
+            | "pg_advisory_unlock_all"
             | "col_description"
             | "shobj_description"
             | "inet_server_addr"
@@ -428,10 +469,19 @@ impl Speech<'_> {
                 Some(value) => value.to_string(),
                 None => return Ok(None),
             },
+            // A name that says the same without quotes has none.
             "quote_ident" => match first {
-                Some(text) => format!("'\"' || replace({text}, '\"', '\"\"') || '\"'"),
+                Some(text) if text.to_string().len() <= REPEATED_BYTES_MAX => format!(
+                    "CASE WHEN regexp_like({text}, '^[a-z_][a-z0-9_$]*$') THEN {text} \
+                     ELSE '\"' || replace({text}, '\"', '\"\"') || '\"' END"
+                ),
+                _ => return Ok(None),
+            },
+            "array_upper" => match first {
+                Some(list) => format!("CAST(array_length({list}) AS BIGINT)"),
                 None => return Ok(None),
             },
+            "array_lower" => "CAST(1 AS BIGINT)".to_owned(),
             "to_regclass" => match first.and_then(text_of).map(|text| self.relation(text)) {
                 Some(Ok(oid)) => oid.to_string(),
                 _ => "CAST(NULL AS BIGINT)".to_owned(),
@@ -478,40 +528,142 @@ fn type_named(text: &str) -> Result<u32> {
     let name = text.trim().trim_start_matches("pg_catalog.");
     let found = Kind::ALL.into_iter().find(|kind| kind.name() == name || kind.title() == name);
     let other = match name {
-        "oid" => Some(26),
-        "name" => Some(19),
-        "varchar" | "character varying" => Some(1_043),
-        "uuid" => Some(2_950),
-        _ => None,
+        "character varying" => relation::other_type("varchar"),
+        "character" => relation::other_type("bpchar"),
+        name => relation::other_type(name),
     };
-    let oid = found.map(Kind::oid).or(other);
+    let oid = match name.strip_suffix("[]") {
+        Some(item) => list::list_of(type_named(item)?),
+        None => found.map(Kind::oid).or(other),
+    };
     oid.ok_or_else(|| Error::not_found(format!("type \"{text}\" does not exist")))
 }
 
 /// What a type is called, by its number and what it says beside.
-fn type_title(oid: &Expr, modifier: &Expr) -> String {
+fn type_title(oid: &Expr, modifier: &str) -> String {
     let mut text = format!("CASE {oid}");
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Numeric) {
         text.push_str(&format!(" WHEN {} THEN '{}'", kind.oid(), kind.title()));
     }
+    for (kind, list) in list::kinds() {
+        text.push_str(&format!(" WHEN {list} THEN '{}[]'", kind.title()));
+    }
     text.push_str(&format!(
         " WHEN 1700 THEN CASE WHEN {modifier} > 4 THEN 'numeric(' || CAST(({modifier} - 4) >> 16 AS VARCHAR) || ',' || \
          CAST(({modifier} - 4) & 65535 AS VARCHAR) || ')' ELSE 'numeric' END \
-         WHEN 26 THEN 'oid' WHEN 19 THEN 'name' WHEN 1043 THEN 'character varying' WHEN 2950 THEN 'uuid' \
-         ELSE '???' END"
+         WHEN 18 THEN '\"char\"' WHEN 19 THEN 'name' WHEN 1042 THEN 'character' WHEN 1043 THEN 'character varying' \
+         WHEN 2950 THEN 'uuid' WHEN 3802 THEN 'jsonb' ELSE '???' END"
     ));
     text
 }
 
-/// A list in PostgreSQL's words, `{a,b}`, in ours.
-fn list(text: &str) -> Result<Expr> {
-    let inner = text.trim().trim_start_matches('{').trim_end_matches('}');
-    let items: Vec<String> = inner
-        .split(',')
-        .filter(|item| !item.trim().is_empty())
-        .map(|item| literal(item.trim().trim_matches('"')))
+/// The number of a function that a text names; 0 if there is none.
+fn function_named(text: &str) -> u32 {
+    let name = text.trim().trim_start_matches("pg_catalog.");
+    relation::functions().find(|(_, known)| *known == name).map_or(0, |(oid, _)| oid)
+}
+
+/// What a function is called, by its number, as a column that tells it is shown.
+fn function_title(oid: &Expr) -> String {
+    let mut text = format!("CASE {oid}");
+    for (number, name) in relation::functions() {
+        text.push_str(&format!(" WHEN {number} THEN '{name}'"));
+    }
+    text.push_str(" ELSE '-' END");
+    text
+}
+
+/// Whether a statement reads the catalogue's table of types.
+fn reads_types(sql: &Sql) -> bool {
+    let read = visit_relations(sql, |name| {
+        let table = idents(name).and_then(|parts| parts.last().map(folded));
+        match table.as_deref() {
+            Some("pg_type") => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    read.is_break()
+}
+
+/// Whether an expression is a column that numbers a function.
+fn numbers_function(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(ident) => Some(folded(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded),
+        _ => None,
+    };
+    name.is_some_and(|name| FUNCTION_COLUMNS.contains(&name.as_str()))
+}
+
+/// What is cast to a text by its number and told by its name there: `t.oid::regtype::text`, `typreceive::text`.
+fn name_cast(expr: &Expr, types: bool) -> Option<String> {
+    let Expr::Cast { expr: inner, data_type, .. } = expr else { return None };
+    if !matches!(data_type, DataType::Text | DataType::Varchar(_)) {
+        let DataType::Custom(name, _) = data_type else { return None };
+        let word = idents(name).and_then(|parts| parts.last().map(folded));
+        if !word.is_some_and(|word| matches!(word.as_str(), "text" | "varchar" | "name")) {
+            return None;
+        }
+    }
+    let mut inner = inner.as_ref();
+    while let Expr::Nested(within) = inner {
+        inner = within;
+    }
+    match inner {
+        column if types && numbers_function(column) => Some(function_title(column)),
+        Expr::Cast { expr: oid, data_type: DataType::Custom(name, _), .. } => {
+            let word = idents(name).and_then(|parts| parts.last().map(folded));
+            let shown = word.as_deref() == Some("regtype") && text_of(oid).is_none();
+            shown.then(|| type_title(oid, "-1"))
+        }
+        _ => None,
+    }
+}
+
+/// Tells columns of a query that number functions by the names of these.
+fn name_functions(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && numbers_function(expr)
+            && let Some(name) = title(expr)
+        {
+            let alias = Ident::with_quote('"', name);
+            *item = SelectItem::ExprWithAlias { expr: expression(&function_title(expr))?, alias };
+        }
+    }
+    Ok(())
+}
+
+/// A list in PostgreSQL's words, `{a,b}`, in ours; its items are texts, unless they are numbers, days or truths.
+fn listed(text: &str, item: &DataType) -> Result<Expr> {
+    let items = list::texts(text).ok_or_else(|| {
+        Error::invalid("a list is not understood").hint("Write it '{a,b}', with none in it.")
+    })?;
+    let items: Vec<String> = items
+        .iter()
+        .map(|item| item.as_deref().map_or_else(|| "NULL".to_owned(), literal))
         .collect();
-    expression(&format!("make_array({})", items.join(", ")))
+    let made = format!("make_array({})", items.join(", "));
+    let plain = matches!(
+        item,
+        DataType::SmallInt(_)
+            | DataType::Int2(_)
+            | DataType::Int(_)
+            | DataType::Integer(_)
+            | DataType::Int4(_)
+            | DataType::BigInt(_)
+            | DataType::Int8(_)
+            | DataType::Real
+            | DataType::DoublePrecision
+            | DataType::Boolean
+            | DataType::Bool
+            | DataType::Date
+    );
+    match plain && !items.is_empty() {
+        true => expression(&format!("CAST({made} AS {item}[])")),
+        false => expression(&made),
+    }
 }
 
 fn operator(word: &str) -> Option<BinaryOperator> {
@@ -782,7 +934,7 @@ fn alias_of(table: &str) -> TableAlias {
 fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
             _ => None,
         },
         Expr::Nested(inner) => text_of(inner),
@@ -862,6 +1014,20 @@ mod tests {
         );
         check("select pg_catalog.lower('A')", "SELECT lower('A')");
         check("select has_table_privilege('orders', 'INSERT')", "SELECT false");
+        check("select 'pg_catalog.array_in'::regproc, 'absent'::regproc", "SELECT 750, 0");
+        check("select a.attrelid::oid from pg_attribute as a", {
+            "SELECT a.attrelid::INT UNSIGNED FROM pg_attribute AS a"
+        });
+        check("select '{1,2}'::int[]", "SELECT CAST(make_array('1', '2') AS INT[])");
+        check("select '{r,\"a,b\"}'::text[]", "SELECT make_array('r', 'a,b')");
+        check("select '\\x00ff'::bytea", "SELECT X'00ff'");
+        check("select pg_advisory_unlock_all()", "SELECT CAST(NULL AS VARCHAR)");
+        let quoted = ours("select quote_ident(n.nspname) from pg_namespace n").0;
+        assert!(quoted.contains("THEN n.nspname"), "{quoted}");
+        let named = ours("select oid::regtype::text, typreceive from pg_type t");
+        assert!(named.0.contains("WHEN 1007 THEN 'integer[]'"), "{}", named.0);
+        assert!(named.0.contains("WHEN 2406 THEN 'int4recv'"), "{}", named.0);
+        assert_eq!(named.1.unwrap(), ["oid", "typreceive"]);
     }
 
     #[test]

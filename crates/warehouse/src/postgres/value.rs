@@ -1,4 +1,4 @@
-//! Types of PostgreSQL, and the rows of a batch as messages of its protocol.
+//! The rows of a batch as messages of PostgreSQL's protocol, in both forms of its values.
 
 use std::sync::Arc;
 
@@ -6,18 +6,19 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
     Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray,
     LargeBinaryArray, LargeStringArray, RecordBatch, Time64MicrosecondArray,
-    TimestampMicrosecondArray, UInt64Array,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Field, Float32Type, Float64Type,
     Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, Schema,
-    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt64Type,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type, UInt64Type,
 };
 use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use flywheel_base::{Error, Result};
 
+use super::kind::Kind;
 use super::numeric;
 use crate::failure::from_arrow;
 use crate::text::texts;
@@ -34,201 +35,6 @@ const EXPONENT_MAX: i32 = 15;
 const EXPONENT_MAX_SINGLE: i32 = 6;
 /// And below this one.
 const EXPONENT_MIN: i32 = -4;
-
-/// A type of PostgreSQL that our values have there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `boolean`
-    Bool,
-    /// `bytea`
-    Bytea,
-    /// `smallint`
-    Int2,
-    /// `integer`
-    Int4,
-    /// `bigint`
-    Int8,
-    /// `text`
-    Text,
-    /// `json`: what has parts
-    Json,
-    /// `real`
-    Float4,
-    /// `double precision`
-    Float8,
-    /// `date`
-    Date,
-    /// `time without time zone`
-    Time,
-    /// `timestamp without time zone`
-    Timestamp,
-    /// `timestamp with time zone`
-    Timestamptz,
-    /// `interval`
-    Interval,
-    /// `numeric`
-    Numeric,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::Bool,
-        Self::Bytea,
-        Self::Int2,
-        Self::Int4,
-        Self::Int8,
-        Self::Text,
-        Self::Json,
-        Self::Float4,
-        Self::Float8,
-        Self::Date,
-        Self::Time,
-        Self::Timestamp,
-        Self::Timestamptz,
-        Self::Interval,
-        Self::Numeric,
-    ];
-
-    /// The type that a column of ours has there.
-    #[must_use]
-    pub fn of(kind: &DataType) -> Self {
-        match kind {
-            DataType::Boolean => Self::Bool,
-            DataType::Int8 | DataType::Int16 | DataType::UInt8 => Self::Int2,
-            DataType::Int32 | DataType::UInt16 => Self::Int4,
-            DataType::Int64 | DataType::UInt32 => Self::Int8,
-            DataType::Float16 | DataType::Float32 => Self::Float4,
-            DataType::Float64 => Self::Float8,
-            DataType::UInt64
-            | DataType::Decimal32(..)
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..) => Self::Numeric,
-            DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_) => Self::Bytea,
-            DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Timestamp(_, None) => Self::Timestamp,
-            DataType::Timestamp(_, Some(_)) => Self::Timestamptz,
-            DataType::Duration(_) | DataType::Interval(_) => Self::Interval,
-            DataType::Dictionary(_, value) => Self::of(value),
-            DataType::List(_)
-            | DataType::LargeList(_)
-            | DataType::FixedSizeList(..)
-            | DataType::Struct(_)
-            | DataType::Map(..) => Self::Json,
-            _ => Self::Text,
-        }
-    }
-
-    /// Its number in `pg_type`.
-    #[must_use]
-    pub fn oid(self) -> u32 {
-        match self {
-            Self::Bool => 16,
-            Self::Bytea => 17,
-            Self::Int8 => 20,
-            Self::Int2 => 21,
-            Self::Int4 => 23,
-            Self::Text => 25,
-            Self::Json => 114,
-            Self::Float4 => 700,
-            Self::Float8 => 701,
-            Self::Date => 1082,
-            Self::Time => 1083,
-            Self::Timestamp => 1114,
-            Self::Timestamptz => 1184,
-            Self::Interval => 1186,
-            Self::Numeric => 1700,
-        }
-    }
-
-    /// The bytes of a value; -1 where they vary.
-    #[must_use]
-    pub fn size(self) -> i16 {
-        match self {
-            Self::Bool => 1,
-            Self::Int2 => 2,
-            Self::Int4 | Self::Float4 | Self::Date => 4,
-            Self::Int8 | Self::Float8 | Self::Time | Self::Timestamp | Self::Timestamptz => 8,
-            Self::Interval => 16,
-            Self::Bytea | Self::Text | Self::Json | Self::Numeric => -1,
-        }
-    }
-
-    /// Its name in `pg_type`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bool => "bool",
-            Self::Bytea => "bytea",
-            Self::Int8 => "int8",
-            Self::Int2 => "int2",
-            Self::Int4 => "int4",
-            Self::Text => "text",
-            Self::Json => "json",
-            Self::Float4 => "float4",
-            Self::Float8 => "float8",
-            Self::Date => "date",
-            Self::Time => "time",
-            Self::Timestamp => "timestamp",
-            Self::Timestamptz => "timestamptz",
-            Self::Interval => "interval",
-            Self::Numeric => "numeric",
-        }
-    }
-
-    /// Its name in SQL.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Bool => "boolean",
-            Self::Int8 => "bigint",
-            Self::Int2 => "smallint",
-            Self::Int4 => "integer",
-            Self::Float4 => "real",
-            Self::Float8 => "double precision",
-            Self::Time => "time without time zone",
-            Self::Timestamp => "timestamp without time zone",
-            Self::Timestamptz => "timestamp with time zone",
-            other => other.name(),
-        }
-    }
-
-    /// What sort of type it is: `N` for numbers, `S` for texts.
-    #[must_use]
-    pub(super) fn category(self) -> &'static str {
-        match self {
-            Self::Bool => "B",
-            Self::Bytea | Self::Json => "U",
-            Self::Int2 | Self::Int4 | Self::Int8 | Self::Float4 | Self::Float8 | Self::Numeric => {
-                "N"
-            }
-            Self::Text => "S",
-            Self::Date | Self::Time | Self::Timestamp | Self::Timestamptz => "D",
-            Self::Interval => "T",
-        }
-    }
-}
-
-/// What a type says beside its number: digits and places of a `numeric`; -1 for all others.
-#[must_use]
-pub fn modifier(kind: &DataType) -> i32 {
-    match kind {
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => match u16::try_from(*scale) {
-            Ok(scale) => ((i32::from(*precision) << 16) | i32::from(scale)) + 4,
-            Err(_) => -1,
-        },
-        DataType::Dictionary(_, value) => modifier(value),
-        _ => -1,
-    }
-}
 
 /// The form in which values are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -262,8 +68,9 @@ impl Form {
 }
 
 /// A column in the type whose values are written.
-enum Column {
+pub(super) enum Column {
     Bool(BooleanArray),
+    Oid(UInt32Array),
     Int2(Int16Array),
     Int4(Int32Array),
     Int8(Int64Array),
@@ -284,7 +91,7 @@ enum Column {
 }
 
 impl Column {
-    fn of(array: &ArrayRef) -> Result<Self> {
+    fn of(array: &ArrayRef, told: Kind) -> Result<Self> {
         let to = |kind: &DataType| {
             let options = CastOptions { safe: false, ..CastOptions::default() };
             cast_with_options(array, kind, &options).map_err(from_arrow)
@@ -296,6 +103,9 @@ impl Column {
             }
             DataType::Int32 | DataType::UInt16 => {
                 Self::Int4(to(&DataType::Int32)?.as_primitive::<Int32Type>().clone())
+            }
+            DataType::UInt32 if told == Kind::Oid => {
+                Self::Oid(array.as_primitive::<UInt32Type>().clone())
             }
             DataType::Int64 | DataType::UInt32 => {
                 Self::Int8(to(&DataType::Int64)?.as_primitive::<Int64Type>().clone())
@@ -338,7 +148,7 @@ impl Column {
                 let whole = DataType::Interval(IntervalUnit::MonthDayNano);
                 Self::Interval(to(&whole)?.as_primitive::<IntervalMonthDayNanoType>().clone())
             }
-            DataType::Dictionary(_, value) => return Self::of(&to(value.as_ref())?),
+            DataType::Dictionary(_, value) => return Self::of(&to(value.as_ref())?, told),
             other => {
                 let schema = Schema::new(vec![Field::new("x", other.clone(), true)]);
                 let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(array)]);
@@ -349,9 +159,10 @@ impl Column {
         })
     }
 
-    fn is_missing(&self, row: usize) -> bool {
+    pub(super) fn is_missing(&self, row: usize) -> bool {
         match self {
             Self::Bool(values) => values.is_null(row),
+            Self::Oid(values) => values.is_null(row),
             Self::Int2(values) => values.is_null(row),
             Self::Int4(values) => values.is_null(row),
             Self::Int8(values) => values.is_null(row),
@@ -371,7 +182,7 @@ impl Column {
     }
 
     /// Writes a value as people read it.
-    fn text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    pub(super) fn text(&self, row: usize, out: &mut BytesMut) -> Result<()> {
         let text = match self {
             Self::Bool(values) => {
                 out.put_u8(if values.value(row) { b't' } else { b'f' });
@@ -385,6 +196,7 @@ impl Column {
                 out.put_slice(values.get(row).and_then(Option::as_deref).unwrap_or("").as_bytes());
                 return Ok(());
             }
+            Self::Oid(values) => values.value(row).to_string(),
             Self::Int2(values) => values.value(row).to_string(),
             Self::Int4(values) => values.value(row).to_string(),
             Self::Int8(values) => values.value(row).to_string(),
@@ -428,9 +240,10 @@ impl Column {
     }
 
     /// Writes a value as machines read it.
-    fn binary(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+    pub(super) fn binary(&self, row: usize, out: &mut BytesMut) -> Result<()> {
         match self {
             Self::Bool(values) => out.put_u8(u8::from(values.value(row))),
+            Self::Oid(values) => out.put_u32(values.value(row)),
             Self::Int2(values) => out.put_i16(values.value(row)),
             Self::Int4(values) => out.put_i32(values.value(row)),
             Self::Int8(values) => out.put_i64(values.value(row)),
@@ -459,14 +272,25 @@ impl Column {
     }
 }
 
-/// Writes every row of a batch as a message; `forms` has a form for each column.
+/// The columns of a batch, to be written as the types that were told for them.
+pub(super) fn columns(batch: &RecordBatch, kinds: &[Kind]) -> Result<Vec<Column>> {
+    let told = kinds.iter().copied().chain(std::iter::repeat(Kind::Text));
+    batch.columns().iter().zip(told).map(|(array, kind)| Column::of(array, kind)).collect()
+}
+
+/// Writes every row of a batch as a message; `kinds` has the type that was told for each column, `forms` its form.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] for a moment that PostgreSQL's calendar does not reach,
 /// [`flywheel_base::ErrorKind::Exhausted`] for a row that is too long for the protocol.
-pub fn data_rows(batch: &RecordBatch, forms: &[Form], out: &mut BytesMut) -> Result<()> {
-    let columns: Vec<Column> = batch.columns().iter().map(Column::of).collect::<Result<_>>()?;
-    let count = i16::try_from(columns.len()).map_err(|_| wide(columns.len()))?;
+pub fn data_rows(
+    batch: &RecordBatch,
+    kinds: &[Kind],
+    forms: &[Form],
+    out: &mut BytesMut,
+) -> Result<()> {
+    let columns = columns(batch, kinds)?;
+    let count = count(&columns)?;
     for row in 0..batch.num_rows() {
         out.put_u8(b'D');
         let message = out.len();
@@ -491,19 +315,22 @@ pub fn data_rows(batch: &RecordBatch, forms: &[Form], out: &mut BytesMut) -> Res
     Ok(())
 }
 
+/// How many columns there are, as the protocol says it.
+pub(super) fn count(columns: &[Column]) -> Result<i16> {
+    i16::try_from(columns.len()).map_err(|_| {
+        let message = format!("{} columns are too many for PostgreSQL's protocol", columns.len());
+        Error::exhausted(message).hint("Name the columns that are needed.")
+    })
+}
+
 /// Puts in the length of what was written since `place`, without `less` of it.
-fn set_length(out: &mut BytesMut, place: usize, less: usize) -> Result<()> {
+pub(super) fn set_length(out: &mut BytesMut, place: usize, less: usize) -> Result<()> {
     let length = i32::try_from(out.len() - place - less)
         .map_err(|_| Error::exhausted("a row is too long for PostgreSQL's protocol"))?;
     if let Some(bytes) = out.get_mut(place..place + 4) {
         bytes.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
-}
-
-fn wide(columns: usize) -> Error {
-    Error::exhausted(format!("{columns} columns are too many for PostgreSQL's protocol"))
-        .hint("Name the columns that are needed.")
 }
 
 fn far() -> Error {
@@ -568,18 +395,23 @@ fn moment(micros: i64, zoned: bool) -> Result<String> {
 /// A span of time: `1 year 2 mons 3 days 04:05:06.7`.
 fn interval(months: i32, days: i32, nanoseconds: i64) -> String {
     let mut parts = Vec::new();
-    let mut add = |count: i32, one: &str| {
+    // What follows a part with a minus says that it has none.
+    let mut behind_minus = false;
+    for (count, one) in [(months / 12, "year"), (months % 12, "mon"), (days, "day")] {
         if count != 0 {
+            let sign = if behind_minus && count > 0 { "+" } else { "" };
             let plural = if count == 1 { "" } else { "s" };
-            parts.push(format!("{count} {one}{plural}"));
+            parts.push(format!("{sign}{count} {one}{plural}"));
+            behind_minus = count < 0;
         }
-    };
-    add(months / 12, "year");
-    add(months % 12, "mon");
-    add(days, "day");
+    }
     let micros = nanoseconds / 1_000;
     if micros != 0 || parts.is_empty() {
-        let sign = if micros < 0 { "-" } else { "" };
+        let sign = match (micros < 0, behind_minus) {
+            (true, _) => "-",
+            (false, true) => "+",
+            (false, false) => "",
+        };
         let micros = i64::try_from(micros.unsigned_abs()).unwrap_or(i64::MAX);
         parts.push(format!("{sign}{}", clock(micros)));
     }
@@ -588,18 +420,23 @@ fn interval(months: i32, days: i32, nanoseconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{NullArray, StringArray, UInt32Array};
+    use arrow::array::{NullArray, StringArray};
     use arrow::datatypes::IntervalMonthDayNano;
 
     use super::*;
 
     /// The values of a column of one row, in both forms.
     fn sent(array: ArrayRef) -> (String, Vec<u8>) {
+        let kind = Kind::of(array.data_type());
+        sent_as(kind, array)
+    }
+
+    fn sent_as(kind: Kind, array: ArrayRef) -> (String, Vec<u8>) {
         let schema = Schema::new(vec![Field::new("x", array.data_type().clone(), true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![array]).unwrap();
         let value = |form| {
             let mut out = BytesMut::new();
-            data_rows(&batch, &[form], &mut out).unwrap();
+            data_rows(&batch, &[kind], &[form], &mut out).unwrap();
             assert_eq!(out[0], b'D');
             let length = i32::from_be_bytes(out[1..5].try_into().unwrap());
             assert_eq!(usize::try_from(length).unwrap() + 1, out.len());
@@ -650,6 +487,8 @@ mod tests {
         assert_eq!(float(0.000_01, "0.00001", "1e-5", 15), "1e-05");
         assert_eq!(interval(0, 0, -1_000_000_000), "-00:00:01");
         assert_eq!(interval(0, 0, 0), "00:00:00");
+        assert_eq!(interval(-14, 3, 7_200_000_000_000), "-1 years -2 mons +3 days 02:00:00");
+        assert_eq!(interval(0, -1, 7_200_000_000_000), "-1 days +02:00:00");
     }
 
     #[test]
@@ -662,8 +501,15 @@ mod tests {
         // How many digits to the base of 10,000, the power of the first one, the sign, the places, the digits.
         let words = [3_u16, 1, 0x4000, 3, 1, 2_345, 6_780];
         assert_eq!(binary, words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>());
-        assert_eq!((Kind::of(&kind), modifier(&kind)), (Kind::Numeric, ((20 << 16) | 3) + 4));
-        assert_eq!(modifier(&DataType::Utf8), -1);
+        assert_eq!(Kind::of(&kind), Kind::Numeric);
+    }
+
+    #[test]
+    fn a_number_of_the_catalogue_has_four_bytes() {
+        let array = || Arc::new(UInt32Array::from(vec![u32::MAX]));
+        let said = "4294967295".to_owned();
+        assert_eq!(sent_as(Kind::Oid, array()), (said.clone(), vec![255; 4]));
+        assert_eq!(sent(array()), (said, i64::from(u32::MAX).to_be_bytes().to_vec()));
     }
 
     #[test]
@@ -672,7 +518,7 @@ mod tests {
         let schema = Schema::new(vec![Field::new("x", DataType::Null, true)]);
         let batch = RecordBatch::try_new(Arc::new(schema), vec![array]).unwrap();
         let mut out = BytesMut::new();
-        data_rows(&batch, &[Form::Text], &mut out).unwrap();
+        data_rows(&batch, &[Kind::Text], &[Form::Text], &mut out).unwrap();
         assert_eq!(&out[..], b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff");
     }
 }

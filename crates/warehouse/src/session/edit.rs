@@ -99,7 +99,9 @@ impl Session {
             _ => self.resolver(&state).find(&reference)?,
         };
         // What its writer does not see, a condition or a replacement would tell of or destroy.
-        if let Some(sight) = self.catalog.sights.get(&table) {
+        if !self.catalog.concealed.contains(&table)
+            && let Some(sight) = self.catalog.sights.get(&table)
+        {
             return Err(
                 sight.refusal(&format!("every row of table {table}, which it takes to change it"))
             );
@@ -254,6 +256,8 @@ impl Edit {
             catalog: &catalog,
             resolved: &resolved,
             owner: self.session.owner.as_deref(),
+            through: self.session.through.as_deref(),
+            outer: None,
             state: &state,
         };
         let asked = resolver.statement(&mut statement, &mut Vec::new(), &mut read).await?;

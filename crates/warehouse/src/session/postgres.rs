@@ -1,21 +1,32 @@
 //! Statements of clients of PostgreSQL: parsed in its words where they ask its catalogue, planned as all others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::Dialect;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr as Sql, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    DataType as Type, Expr as Sql, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Statement as Parsed, Value, VisitMut, VisitorMut,
+};
 use flywheel_base::{ErrorKind, Result};
 
 use super::sight::place;
-use super::{Parameters, Session, dialect, guard};
-use crate::postgres::{Planned, Spoken, Told, mentions_catalogue, translate};
+use super::{Parameter, Parameters, Session, dialect, guard};
+use crate::postgres::{
+    Planned, Spoken, Told, list_of, mentions_catalogue, translate, type_of, type_of_cast,
+};
+
+/// Functions that look up what a text names.
+const LOOK_UPS: [&str; 3] = ["to_regclass", "to_regtype", "current_setting"];
+/// Types whose values are looked up by their names.
+const NAMED: [&str; 5] = ["regclass", "regtype", "regnamespace", "regproc", "regprocedure"];
 
 impl Session {
     /// As [`Session::query_with`], for a client of PostgreSQL, which also asks that database's catalogue, in its words.
@@ -29,15 +40,15 @@ impl Session {
         values: &Parameters,
     ) -> Result<Planned> {
         let state = self.state();
-        let (statement, spoken) = heard(&state, sql, told)?;
+        let Heard { statement, spoken, .. } = heard(&state, sql, told, values)?;
         let query = Box::pin(self.planned(state, statement, values)).await?;
         let schema = query.schema();
         let names = spoken.names(schema.fields().iter().map(|field| field.name()));
         Ok(Planned { query, names })
     }
 
-    /// The places for values of such a statement, `1` for `$1`, with the types that follow from where they stand; none where
-    /// nothing follows.
+    /// The places for values of such a statement, `1` for `$1`, with the numbers of the types in `pg_type` that follow from
+    /// where they stand; none where nothing follows.
     ///
     /// # Errors
     /// As [`Session::query_with`]; where only a missing type keeps the statement from being planned, there are none.
@@ -45,17 +56,16 @@ impl Session {
         &self,
         sql: &str,
         told: &Told<'_>,
-    ) -> Result<BTreeMap<String, Option<DataType>>> {
+    ) -> Result<BTreeMap<String, Option<u32>>> {
         let state = self.state();
-        let (mut statement, _) = heard(&state, sql, told)?;
-        let mut places = Places::default();
-        if let Statement::Statement(inner) = &mut statement {
-            let visited = inner.as_mut().visit(&mut places);
-            debug_assert!(visited.is_continue(), "the visitor does not stop");
-        }
-        let mut found = places.0;
+        let Heard { mut statement, places, .. } = heard(&state, sql, told, &Parameters::new())?;
+        let Places { mut found, listed } = places;
         if found.is_empty() {
             return Ok(found);
+        }
+        if let Some(parsed) = parsed(&mut statement) {
+            let visited = parsed.visit(&mut Members);
+            debug_assert!(visited.is_continue(), "the visitor does not stop");
         }
         let mut read = BTreeSet::new();
         self.resolver(&state).statement(&mut statement, &mut Vec::new(), &mut read).await?;
@@ -65,70 +75,156 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::Invalid => return Ok(found),
             Err(error) => return Err(error),
         };
+        let catalogue = mentions_catalogue(sql);
         for (place, kind) in kinds(&plan) {
             if let Some(known) = found.get_mut(&place)
                 && known.is_none()
             {
-                *known = Some(kind);
+                let oid = type_of(&kind, catalogue);
+                *known = Some(if listed.contains(&place) { list_of(oid) } else { oid });
             }
         }
         Ok(found)
     }
 }
 
-/// The statement in our words.
-fn heard(state: &SessionState, sql: &str, told: &Told<'_>) -> Result<(Statement, Spoken)> {
+/// A statement in our words.
+struct Heard {
+    statement: Statement,
+    spoken: Spoken,
+    /// Its places for values, as they were before it was put in our words: what is answered without being planned has them, too.
+    places: Places,
+}
+
+fn heard(state: &SessionState, sql: &str, told: &Told<'_>, values: &Parameters) -> Result<Heard> {
     let usual = state.config_options().sql_parser.dialect;
     let spoken = if mentions_catalogue(sql) { Dialect::PostgreSQL } else { usual };
     let mut statement = guard::parse_in(state, sql, spoken)?;
+    let mut places = Places::default();
+    if let Some(parsed) = parsed(&mut statement) {
+        let visited = parsed.visit(&mut places);
+        debug_assert!(visited.is_continue(), "the visitor does not stop");
+        let visited = parsed.visit(&mut Names(values));
+        debug_assert!(visited.is_continue(), "the visitor does not stop");
+    }
     let spoken = translate(&mut statement, told)?;
     dialect::translate(&mut statement)?;
-    Ok((statement, spoken))
+    Ok(Heard { statement, spoken, places })
 }
 
-/// The places for values, with the type that each is cast to.
+/// What was parsed, also behind EXPLAIN.
+fn parsed(statement: &mut Statement) -> Option<&mut Parsed> {
+    match statement {
+        Statement::Statement(parsed) => Some(parsed.as_mut()),
+        Statement::Explain(explain) => parsed(&mut explain.statement),
+        _ => None,
+    }
+}
+
+/// The places for values, with the number of the type that each is cast to.
 #[derive(Default)]
-struct Places(BTreeMap<String, Option<DataType>>);
+struct Places {
+    found: BTreeMap<String, Option<u32>>,
+    /// Those that are lists, since something is compared with their items.
+    listed: BTreeSet<String>,
+}
 
 impl VisitorMut for Places {
-    type Break = std::convert::Infallible;
+    type Break = Infallible;
 
-    fn pre_visit_expr(&mut self, expr: &mut Sql) -> ControlFlow<Self::Break> {
-        if let Some(name) = place(expr) {
-            self.0.entry(name.to_owned()).or_default();
-        }
-        if let Sql::Cast { expr, data_type, .. } = &*expr
-            && let Some(name) = place(expr)
-            && let Some(kind) = cast_kind(&data_type.to_string())
-        {
-            self.0.insert(name.to_owned(), Some(kind));
+    fn pre_visit_expr(&mut self, expr: &mut Sql) -> ControlFlow<Infallible> {
+        match &*expr {
+            Sql::AnyOp { right, .. } | Sql::AllOp { right, .. } => {
+                self.listed.extend(place(bare(right)).map(str::to_owned));
+            }
+            Sql::Cast { expr, data_type, .. } => {
+                if let Some(name) = place(bare(expr))
+                    && let Some(oid) = type_of_cast(&data_type.to_string())
+                {
+                    self.found.insert(name.to_owned(), Some(oid));
+                }
+            }
+            expr => {
+                if let Some(name) = place(expr) {
+                    self.found.entry(name.to_owned()).or_default();
+                }
+            }
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The type of a cast, by the word of SQL.
-fn cast_kind(word: &str) -> Option<DataType> {
-    let word = word.to_ascii_lowercase();
-    let word = word.split('(').next().unwrap_or_default().trim();
-    Some(match word {
-        "smallint" | "int2" => DataType::Int16,
-        "int" | "integer" | "int4" => DataType::Int32,
-        "bigint" | "int8" => DataType::Int64,
-        "real" | "float4" => DataType::Float32,
-        "double" | "double precision" | "float8" | "float" => DataType::Float64,
-        "boolean" | "bool" => DataType::Boolean,
-        "date" => DataType::Date32,
-        "timestamp" | "timestamp without time zone" => {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
+/// An expression without the brackets around it.
+fn bare(mut expr: &Sql) -> &Sql {
+    while let Sql::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}
+
+/// Writes `x = ANY($1)` as `x IN ($1)`, so that the type of an item follows from what it is compared with.
+struct Members;
+
+impl VisitorMut for Members {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &mut Sql) -> ControlFlow<Infallible> {
+        let member = match &*expr {
+            Sql::AnyOp { left, right, .. } | Sql::AllOp { left, right, .. } => {
+                let list = bare(right);
+                place(list).map(|_| (left.clone(), list.clone()))
+            }
+            _ => None,
+        };
+        if let Some((expr_of, item)) = member {
+            *expr = Sql::InList { expr: expr_of, list: vec![item], negated: false };
         }
-        "timestamptz" | "timestamp with time zone" => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts values in the places of names that are looked up before anything is planned: `$1::regclass`, `to_regtype($1)`. They
+/// become numbers or texts of our own, and are not read as parts of a statement.
+struct Names<'a>(&'a Parameters);
+
+impl Names<'_> {
+    fn say(&self, expr: &mut Sql) {
+        let text = place(expr).and_then(|name| self.0.get(name)).and_then(Parameter::text);
+        if let Some(text) = text.map(str::to_owned) {
+            *expr = Sql::value(Value::SingleQuotedString(text));
         }
-        "numeric" | "decimal" | "dec" => DataType::Decimal128(38, 10),
-        "text" | "varchar" | "character varying" | "char" => DataType::Utf8,
-        _ => return None,
-    })
+    }
+}
+
+impl VisitorMut for Names<'_> {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &mut Sql) -> ControlFlow<Infallible> {
+        match expr {
+            Sql::Cast { expr, data_type, .. } if is_named(data_type) => self.say(expr),
+            Sql::Function(function) => {
+                let name = function.name.to_string().to_ascii_lowercase();
+                let looks_up = LOOK_UPS.contains(&name.trim_start_matches("pg_catalog."));
+                if let FunctionArguments::List(list) = &mut function.args
+                    && looks_up
+                {
+                    for argument in &mut list.args {
+                        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument {
+                            self.say(argument);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether values of a type are looked up by their names.
+fn is_named(data_type: &Type) -> bool {
+    let word = data_type.to_string().to_ascii_lowercase();
+    NAMED.contains(&word.trim_start_matches("pg_catalog."))
 }
 
 /// The types of places that follow from what they are compared with.
@@ -156,16 +252,4 @@ fn kinds(plan: &LogicalPlan) -> BTreeMap<String, DataType> {
     });
     debug_assert!(walked.is_ok(), "the visitor does not fail");
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cast_tells_the_type_of_its_place() {
-        assert_eq!(cast_kind("INT"), Some(DataType::Int32));
-        assert_eq!(cast_kind("DECIMAL(10,2)"), Some(DataType::Decimal128(38, 10)));
-        assert_eq!(cast_kind("STRUCT<a INT>"), None);
-    }
 }

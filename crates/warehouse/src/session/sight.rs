@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use datafusion::catalog::view::ViewTable;
 use datafusion::common::ScalarValue;
+use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
@@ -33,8 +35,8 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 use serde_json::Value as Json;
 
-use super::tables::{Found, Resolver};
-use super::{guard, names};
+use super::tables::{Found, Resolver, unnamed};
+use super::{Owner, guard, names};
 use crate::TableName;
 use crate::engine::EDITED;
 use crate::failure::from_engine;
@@ -179,6 +181,8 @@ impl Resolver<'_> {
             catalog: &owner.catalog,
             resolved: &owner.resolved,
             owner: None,
+            through: None,
+            outer: None,
             state: &state,
         };
         let mut below = BTreeSet::new();
@@ -197,6 +201,57 @@ impl Resolver<'_> {
             provider.table_type(),
         );
         Ok(Found { provider: Arc::new(table), below: found.below })
+    }
+
+    /// A view whose query finds what is concealed from its reader. It is a leaf of the plan if it reads such a thing, so that
+    /// neither plans nor errors name it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the query does not fit what it reads, without saying what that is; else as of any view.
+    pub(super) async fn seen_through(
+        &self,
+        through: &Owner,
+        name: &TableName,
+        sql: &str,
+        stack: &mut Vec<TableName>,
+    ) -> Result<Found> {
+        let names =
+            names::CatalogNames::new(Arc::clone(&through.catalog), Arc::clone(&through.resolved));
+        let state = super::state(self.shared, self.clock, names::CatalogList::new(names));
+        let resolver = Resolver {
+            shared: self.shared,
+            clock: self.clock,
+            catalog: &through.catalog,
+            resolved: &through.resolved,
+            owner: self.owner,
+            through: None,
+            outer: Some(self),
+            state: &state,
+        };
+        let unfit = || unnamed(name);
+        let (plan, below) =
+            resolver.view_plan(name, sql, stack).await.map_err(|error| match error.kind() {
+                ErrorKind::Invalid | ErrorKind::NotFound => unfit(),
+                // What a rule refuses may be a table that is not there for the reader.
+                ErrorKind::Denied => Error::new(
+                    ErrorKind::Denied,
+                    format!("view \"{name}\" reads what is not for you"),
+                )
+                .hint("Ask whoever keeps the rules in access/."),
+                _ => error,
+            })?;
+        if !below.iter().any(|read| self.catalog.concealed.contains(read)) {
+            let view = ViewTable::new(plan, Some(sql.to_owned()));
+            return Ok(Found { provider: Arc::new(view), below });
+        }
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let plan = masked(plan, &schema, &BTreeMap::new()).map_err(|_| unfit())?;
+        let plan = state
+            .analyzer()
+            .execute_and_check(plan, state.config_options(), |_, _| {})
+            .map_err(|_| unfit())?;
+        let table = table::SeenTable::new(name.clone(), plan, BTreeSet::new(), TableType::View);
+        Ok(Found { provider: Arc::new(table), below })
     }
 }
 

@@ -11,6 +11,7 @@ use datafusion::catalog::view::ViewTable;
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use flywheel_base::{Clock, Error, ErrorKind, Result, suggest};
@@ -73,6 +74,10 @@ pub(super) struct Resolver<'a> {
     pub(super) resolved: &'a Resolved,
     /// What names mean without limits; there if some of the catalog's have one.
     pub(super) owner: Option<&'a Owner>,
+    /// What names mean in views that see through what is concealed; there if something is.
+    pub(super) through: Option<&'a Owner>,
+    /// What resolves the names around such a view, so that both read one version of a table.
+    pub(super) outer: Option<&'a Resolver<'a>>,
     pub(super) state: &'a SessionState,
 }
 
@@ -206,6 +211,14 @@ impl Resolver<'_> {
                 return Err(sight.refusal(&format!("table {name}")));
             }
             let entry = self.catalog.entry(name).ok_or_else(|| self.unknown(&name.to_string()))?;
+            // Limits are the same there.
+            if let Some(outer) = self.outer
+                && !matches!(entry, Entry::View(_))
+                && outer.catalog.contains(name)
+            {
+                let found = outer.name(name, stack).await?;
+                return Ok(self.resolved.keep(name.clone(), found));
+            }
             let found = match entry {
                 Entry::Table { location, version } => {
                     let snapshot = self.shared.lane(location).at(*version).await?;
@@ -222,7 +235,19 @@ impl Resolver<'_> {
                         .map_err(from_engine)?;
                     Found { provider: Arc::new(table), below: BTreeSet::new() }
                 }
-                Entry::View(sql) => self.view(name, sql, stack).await?,
+                Entry::View(sql) => match self.through {
+                    Some(through) if self.catalog.through.contains(name) => {
+                        self.seen_through(through, name, sql, stack).await?
+                    }
+                    // What it names and its reader does not is told by no name.
+                    Some(_) => {
+                        self.view(name, sql, stack).await.map_err(|error| match error.kind() {
+                            ErrorKind::NotFound => unnamed(name),
+                            _ => error,
+                        })?
+                    }
+                    None => self.view(name, sql, stack).await?,
+                },
             };
             let found = match limit {
                 Some(sight) => self.seen(name, found, sight).await?,
@@ -233,6 +258,18 @@ impl Resolver<'_> {
     }
 
     async fn view(&self, name: &TableName, sql: &str, stack: &mut Vec<TableName>) -> Result<Found> {
+        let (plan, below) = self.view_plan(name, sql, stack).await?;
+        let view = ViewTable::new(plan, Some(sql.to_owned()));
+        Ok(Found { provider: Arc::new(view), below })
+    }
+
+    /// The plan of a view's query, and all that lies below it.
+    pub(super) async fn view_plan(
+        &self,
+        name: &TableName,
+        sql: &str,
+        stack: &mut Vec<TableName>,
+    ) -> Result<(LogicalPlan, BTreeSet<TableName>)> {
         if stack.contains(name) || stack.len() >= VIEWS_MAX {
             let path: Vec<String> = stack.iter().chain([name]).map(ToString::to_string).collect();
             return Err(Error::invalid(format!("view \"{name}\" reads itself"))
@@ -252,9 +289,14 @@ impl Resolver<'_> {
         .await;
         stack.pop();
         let plan = planned.map_err(|error| error.context(format!("view \"{name}\"")))?;
-        let view = ViewTable::new(plan, Some(sql.to_owned()));
-        Ok(Found { provider: Arc::new(view), below })
+        Ok((plan, below))
     }
+}
+
+/// The error of a view whose query names what is not there, or is concealed from its reader.
+pub(super) fn unnamed(view: &TableName) -> Error {
+    Error::invalid(format!("view \"{view}\" reads what is not there, or not for you"))
+        .hint("Ask whoever made it.")
 }
 
 /// Whether a table is not there for its reader, while others are.

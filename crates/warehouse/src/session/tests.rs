@@ -479,3 +479,66 @@ async fn a_value_is_data_also_where_a_part_of_the_statement_is_written_anew() {
         assert_eq!(asked(plain, evil).await, Vec::<String>::new(), "{evil}");
     }
 }
+
+#[tokio::test]
+async fn what_is_concealed_is_not_there_but_for_views_that_see_through() {
+    let t = TestLake::new().await;
+    let mut catalog = shop(&t).await;
+    catalog
+        .view(&name("own.look"), "select * from raw.orders")
+        .view(&name("own.plain"), "select id from ref.empty")
+        .schema("raw")
+        .schema("own");
+    let whole = t.lake.session(catalog.clone()).unwrap();
+    for hidden in ["raw.orders", "raw.Items", "mart.top"] {
+        catalog.conceal(&name(hidden));
+    }
+    catalog.see_through(&name("mart.all")).see_through(&name("mart.top"));
+    catalog.keep_schemas(|schema| schema == "own");
+    assert!(!catalog.contains(&name("raw.orders")) && !catalog.is_view(&name("mart.top")));
+    assert!(catalog.has_schema("mart") && !catalog.has_schema("raw") && catalog.has_schema("own"));
+    let session = t.lake.session(catalog.clone()).unwrap();
+    for sql in ["select * from raw.orders", "select * from orders", "select * from mart.top"] {
+        let error = session.query(sql).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{sql}: {error:?}");
+        assert!(error.message().starts_with("unknown table"), "{sql}: {error:?}");
+        assert!(!error.hint_text().unwrap_or_default().contains("raw."), "{sql}: {error:?}");
+        whole.query(sql).await.unwrap();
+    }
+    // Views that may, also over others, answer as if nothing was concealed; their plan is a leaf.
+    assert_eq!(run(&session, "select id, v from mart.all").await, ["2|i"]);
+    assert_eq!(
+        run(&session, "select count(*) from mart.all where v = 'i' and 1 / (id - 2 + 1) = 1").await,
+        ["1"]
+    );
+    let plan = run(&session, "explain verbose select * from mart.all").await.join("\n");
+    assert!(plan.contains("mart.all") && !plan.contains("raw."), "{plan}");
+    assert!(!plan.to_lowercase().contains("items"), "{plan}");
+    // Others find what their reader finds, and say no name.
+    let error = session.query("select * from own.look").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(!error.report().contains("raw."), "{}", error.report());
+    assert_eq!(run(&session, "select count(*) from own.plain").await, ["0"]);
+    // What was found below such a view does not lend its name to the query around it.
+    let mut lent = catalog.clone();
+    lent.view(&name("mart.all"), "select id from orders").memory(
+        &name("own.orders"),
+        pair_schema(),
+        Vec::new(),
+    );
+    let lent = t.lake.session(lent).unwrap();
+    let both =
+        "select (select count(*) from mart.all) as deep, (select count(*) from orders) as own";
+    let error = lent.query(both).await;
+    // Two tables are called so where nothing is concealed.
+    assert!(error.is_err(), "an ambiguous name in a view is refused");
+    assert_eq!(run(&lent, "select count(*) from orders").await, ["0"]);
+    let listed = run(&session, "select table_name from information_schema.tables").await;
+    assert!(
+        listed.iter().all(|one| !one.contains("orders") && !one.contains("Items")),
+        "{listed:?}"
+    );
+    catalog.reveal(|one| one.schema == "raw");
+    let revealed = t.lake.session(catalog).unwrap();
+    assert_eq!(run(&revealed, "select count(*) from raw.orders").await, ["2"]);
+}

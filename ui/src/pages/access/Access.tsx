@@ -64,6 +64,7 @@ function Form({ askable }: { askable: Requests["askable"] }) {
   const all = [
     ...askable.permissions.map((what) => ({ key: `permission:${what}`, label: t("ask.permission", { what }) })),
     ...askable.rules.map(({ rule }) => ({ key: `rule:${rule}`, label: t("ask.rule", { what: rule }) })),
+    ...askable.grants.map(({ grant }) => ({ key: `grant:${grant}`, label: t("ask.grant", { what: grant }) })),
   ];
   const wanted = `permission:${search.get("what") ?? ""}`;
   const [chosen, setChosen] = useState(wanted);
@@ -73,6 +74,7 @@ function Form({ askable }: { askable: Requests["askable"] }) {
   const what = all.some((one) => one.key === chosen) ? chosen : (all[0]?.key ?? "");
   const [kind = "", name = ""] = [what.slice(0, what.indexOf(":")), what.slice(what.indexOf(":") + 1)];
   const rule = kind === "rule" ? askable.rules.find((one) => one.rule === name) : undefined;
+  const grant = kind === "grant" ? askable.grants.find((one) => one.grant === name) : undefined;
   const ask = useDo<Request>(() => ["POST", "/v1/access-requests", { kind, what: name, reason: reason.trim(), days: number(days) }], () => setReason(""));
   return (
     <Card title={t("ask")}>
@@ -82,6 +84,7 @@ function Form({ askable }: { askable: Requests["askable"] }) {
           <div className="field"><span>{t("ask.days")}</span><Choice label={t("ask.days")} value={days} choose={setDays} of={DAYS.map((key) => ({ key, label: key === "" ? t("days.good") : t("days.count", { count: key }) }))} /></div>
           <Button type="primary" htmlType="submit" loading={ask.isPending} disabled={!reason.trim()}>{t("ask.send")}</Button>
           <label className="field access-reason"><span>{t("ask.reason")}</span><textarea rows={2} maxLength={500} value={reason} placeholder={t("ask.reason.help")} onChange={(event) => setReason(event.target.value)} /></label>
+          {grant && <p className="quiet small access-reason">{grant.description} {t("ask.who", { who: grant.ask })}</p>}
           {rule && <p className="quiet small access-reason">{rule.description} {rule.tables.join(", ")} · {t("ask.who", { who: rule.ask })}</p>}
         </form>
       )}

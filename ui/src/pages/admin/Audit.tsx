@@ -4,6 +4,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { call, useDo } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Code, Empty, Grid, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { Erasures } from "./Erasures";
 import own from "./words";
 
 interface Entry { number: number; at: string; who: string; what: string; object: string; detail: { status?: number; more?: unknown } | null; digest: string }
@@ -52,6 +53,7 @@ export function Audit() {
           )}
         </Ask>
       </Card>
+      <Erasures />
     </>
   );
 }

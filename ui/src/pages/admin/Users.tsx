@@ -10,6 +10,16 @@ import own from "./words";
 
 interface User { name: string; role: string; disabled: boolean; created_at: string; last_seen_at: string | null; has_password: boolean }
 const ROLES = ["owner", "admin", "engineer", "analyst", "operator", "viewer", "agent"] as const;
+
+/** How somebody stands. A program comes with a token and never chooses a password, so nobody waits for it to accept an invitation. */
+function State({ of }: { of: User }) {
+  const { t } = useWords(own);
+  if (of.disabled) return <Status of="disabled" label={t("state.disabled")} />;
+  if (of.has_password) return <Status of="active" label={t("state.active")} />;
+  if (of.role === "agent") return <Status of="active" label={t("state.program")} />;
+  return <Status of="pending" label={t("state.invited")} />;
+}
+
 /** A link that is shown once. */
 interface Shown { name: string; link: string; title: "invited" | "reset.done" }
 
@@ -47,7 +57,7 @@ export function Users() {
                   )),
                 },
                 { key: "may", title: "", wrap: true, cell: (user) => <span className="quiet small">{word("role", `${user.role}.may`)}</span> },
-                { key: "state", title: t("state"), cell: (user) => (user.disabled ? <Status of="disabled" label={t("state.disabled")} /> : user.has_password ? <Status of="active" label={t("state.active")} /> : <Status of="pending" label={t("state.invited")} />), by: (user) => Number(user.disabled) },
+                { key: "state", title: t("state"), cell: (user) => <State of={user} />, by: (user) => Number(user.disabled) },
                 { key: "seen", title: t("seen"), cell: (user) => (user.last_seen_at ? <span title={moment(user.last_seen_at)}>{ago(user.last_seen_at)}</span> : t("never")), by: (user) => user.last_seen_at },
                 { key: "created", title: t("created"), cell: (user) => moment(user.created_at), by: (user) => user.created_at },
                 {

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { first, lines, said } from "./Grants";
 import { mebibytes } from "./Quotas";
 import { example } from "./Tokens";
 import { whole } from "./Users";
@@ -32,4 +33,13 @@ test("a secret is referred to as files write it, and each file that does is name
 
 test("memory of a quota is said as files say it", () => {
   expect([8 << 20, 512 << 20, 1_500_000].map(mebibytes)).toEqual([8, 512, 1.4]);
+});
+
+test("a grant says deed by deed what it gives, and a user has a line for each kind that is closed to them", () => {
+  expect(said({ read: { tables: ["marts.*"], metrics: [] }, act: { policies: ["welcome"] } })).toEqual([{ deed: "read", kind: "tables", patterns: ["marts.*"] }, { deed: "act", kind: "policies", patterns: ["welcome"] }]);
+  const kind = (name: "tables" | "metrics", closed: boolean, hidden = 0) => ({ kind: name, closed, read: [], change: [], act: [], hidden });
+  const user = { who: "anna", role: "analyst", grants: [], given: [], everything: false, kinds: [kind("tables", true, 2), kind("metrics", false)] };
+  expect(lines([user]).map(({ kind: one, place }) => [one?.kind, place])).toEqual([["tables", 1]]);
+  expect(lines([{ ...user, everything: true }]).map((one) => one.kind)).toEqual([null]);
+  expect(first(Array.from({ length: 11 }, (_, index) => `t${index}`)).more).toBe(3);
 });

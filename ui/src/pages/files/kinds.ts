@@ -1,12 +1,12 @@
 /** Kinds of files, what it takes to change them, and where what they declare is shown. */
 
 /** As the server has them, in the order of the wheel. */
-export const KINDS = ["connection", "sync", "topic", "link", "split", "merge", "dictionary", "quality", "semantic", "dashboard", "query", "learner", "policy", "action", "schedule", "alert", "rule"] as const;
+export const KINDS = ["connection", "sync", "topic", "link", "split", "merge", "dictionary", "quality", "semantic", "dashboard", "query", "learner", "policy", "action", "schedule", "alert", "rule", "grant"] as const;
 export type Kind = (typeof KINDS)[number];
 
 export const isKind = (word: string): word is Kind => (KINDS as readonly string[]).includes(word);
 
-const OUTSIDE: readonly Kind[] = ["connection", "action", "rule"];
+const OUTSIDE: readonly Kind[] = ["connection", "action", "rule", "grant"];
 const OF_READERS: readonly Kind[] = ["dictionary", "semantic", "dashboard", "query"];
 
 /** Whether files of a kind may be changed; the server refuses it as well, and has the last word about rules. */

@@ -64,7 +64,7 @@ it("the kinds are those of the server", () => {
 it("each kind is changed by who may, and is shown where it belongs", () => {
   const can = (...all: string[]) => (permission: string) => all.includes(permission);
   const engineer = can("view", "query", "author", "operate");
-  expect(KINDS.filter((kind) => !mayDeclare(engineer, kind))).toEqual(["connection", "action", "rule"]);
+  expect(KINDS.filter((kind) => !mayDeclare(engineer, kind))).toEqual(["connection", "action", "rule", "grant"]);
   expect(KINDS.filter((kind) => mayDeclare(can("view", "query", "author"), kind))).toEqual(["dictionary", "semantic", "dashboard", "query"]);
   expect(KINDS.some((kind) => mayDeclare(can("view", "operate", "administer"), kind))).toBe(false);
   expect([shownAt("schedule", "a b"), shownAt("schedule", null), shownAt("topic", "x")]).toEqual(["/schedules/a%20b", "/schedules", "/files"]);

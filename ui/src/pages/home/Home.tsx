@@ -38,7 +38,7 @@ export default function Home() {
 }
 
 function Shown({ status, read }: { status: Whole; read: number }) {
-  const { t, word } = useWords(own);
+  const { t, word, n } = useWords(own);
   const live = useLive();
   const heard = underWay(live);
   // What the status says may be older than what was heard.
@@ -92,7 +92,7 @@ function Shown({ status, read }: { status: Whole; read: number }) {
             rows={status.landed} rowKey={(table) => table.name} label={t("landed")} page={8} empty={<Empty icon="land" text={t("landed.empty")} />}
             columns={[
               { key: "name", title: t("f.table"), cell: (table) => <AssetLink name={table.name} />, by: (table) => table.name },
-              { key: "rows", title: t("f.rows"), number: true, cell: (table) => <Count value={table.rows} />, by: (table) => table.rows },
+              { key: "rows", title: t("f.rows"), number: true, cell: (table) => table.rows === null && table.waiting_changes ? t("landed.waits", { count: n(table.waiting_changes) }) : <Count value={table.rows} />, by: (table) => table.rows },
               { key: "version", title: t("f.version"), number: true, cell: (table) => <Count value={table.version} />, by: (table) => table.version },
             ]}
           />
@@ -104,7 +104,7 @@ function Shown({ status, read }: { status: Whole; read: number }) {
   );
 }
 
-const Count = ({ value }: { value: number }) => useWords().n(value);
+const Count = ({ value }: { value: number | null }) => useWords().n(value);
 
 function AssetLink({ name }: { name: string }) {
   const there = entries.some((entry) => entry.path === "catalogue/:name");

@@ -10,7 +10,7 @@ import { areUnshown, Chosen, parsed } from "./parts";
 import "./style.css";
 import own from "./words";
 
-interface Shown { unit_id: string; arm: string; action: string | null; propensity: number | null; items: unknown; payload: unknown; features: unknown }
+interface Shown { unit_id: string; arm: string; action: string | null; propensity: number | null; items: unknown; payload: unknown; written?: unknown; features: unknown }
 export interface Preview {
   policy: string; at: string; due: boolean; paused: unknown; audience: number; without_unit: number; repeated: number;
   left_out: { reason: string; units: number }[]; decisions: number; held_out: number; globally_held: number; treated: number; actions: { action: string; units: number; share: number }[];
@@ -81,7 +81,7 @@ export function Previewed({ of }: { of: Preview }) {
           { key: "arm", title: t("arm"), cell: (one) => <><i className={`key key-${one.arm === "treatment" ? "treated" : "holdout"}`} /> {word("arm", one.arm)}</>, by: (one) => one.arm },
           { key: "choice", title: t("choice"), wrap: true, cell: (one) => <Chosen action={one.action ?? undefined} items={one.items} names={{}} /> },
           { key: "p", title: t("propensity"), number: true, cell: (one) => percent(one.propensity), by: (one) => one.propensity },
-          { key: "payload", title: t("dry.payload"), cell: (one) => <details className="declared"><summary>{t("dry.payload")}</summary><Code text={JSON.stringify({ payload: parsed(one.payload), features: parsed(one.features) }, null, 2)} max={260} /></details> },
+          { key: "payload", title: t("dry.payload"), cell: (one) => <details className="declared"><summary>{t("dry.payload")}</summary><Code text={JSON.stringify({ payload: parsed(one.payload), written: one.written, features: parsed(one.features) }, null, 2)} max={260} /></details> },
         ]}
       />
     </div>

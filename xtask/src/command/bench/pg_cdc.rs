@@ -1,5 +1,5 @@
 //! A backlog of 1.3 million changes from the logs of PostgreSQL and MariaDB into the committed lake,
-//! and how long a single change takes.
+//! how long a single change takes, and what changes cost that fall everywhere in a large table.
 
 use std::fs;
 use std::path::Path;
@@ -15,6 +15,7 @@ use crate::{Result, process};
 
 mod debezium;
 mod lag;
+mod scattered;
 
 /// Rows of the table before the backlog.
 const ROWS: u64 = 300_000;
@@ -86,6 +87,7 @@ fn postgres(
     goals(tally, "PostgreSQL", &cost, EVENTS_PER_S_MIN);
     at_most(tally, "PostgreSQL: CPU-s for a million changes", per_million(&cost, EVENTS), CPU_MAX);
     debezium::measure(context, folder, &server, &database, &cost)?;
+    scattered::run(flywheel, &folder.join("scattered"), &server, tally)?;
     lag::run(flywheel, &folder.join("lag"), &server, tally)
 }
 

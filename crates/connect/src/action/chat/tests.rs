@@ -7,7 +7,9 @@ use super::*;
 use crate::action::ActionEntry;
 
 fn build(settings: Value) -> Result<Box<dyn Action>> {
-    ActionEntry::named("chat").unwrap().build(settings, &ActionContext { base_dir: "".into() })
+    ActionEntry::named("chat")
+        .unwrap()
+        .build(settings, &ActionContext { base_dir: "".into(), ..Default::default() })
 }
 
 fn delivery() -> Delivery {

@@ -18,7 +18,7 @@ use super::*;
 use crate::action::ActionEntry;
 
 fn build_in(folder: &std::path::Path, settings: Value) -> Result<Box<dyn Action>> {
-    let context = ActionContext { base_dir: folder.to_owned() };
+    let context = ActionContext { base_dir: folder.to_owned(), ..Default::default() };
     ActionEntry::named("email").unwrap().build(settings, &context)
 }
 

@@ -10,7 +10,7 @@ fn delivery(key: &str, payload: Value) -> Delivery {
 }
 
 fn action(folder: &tempfile::TempDir, path: &str) -> Box<dyn Action> {
-    let ctx = ActionContext { base_dir: folder.path().to_path_buf() };
+    let ctx = ActionContext { base_dir: folder.path().to_path_buf(), ..Default::default() };
     ActionEntry::named("file").unwrap().build(json!({ "path": path }), &ctx).unwrap()
 }
 
@@ -81,7 +81,7 @@ async fn a_place_that_cannot_be_written_is_tried_again() {
 
 #[test]
 fn an_impossible_path_is_refused() {
-    let ctx = ActionContext { base_dir: PathBuf::new() };
+    let ctx = ActionContext { base_dir: PathBuf::new(), ..Default::default() };
     for path in ["", "out/", "out/{customer}.csv"] {
         let built = ActionEntry::named("file").unwrap().build(json!({ "path": path }), &ctx);
         assert!(built.is_err(), "{path}");

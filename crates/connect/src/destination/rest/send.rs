@@ -11,8 +11,17 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::template::{PathTemplate, Template};
-use crate::http::{Answer, Call, Client, JsonPath, without};
+use crate::http::{Answer, Call, Client, JsonPath, Unanswered, without};
 use crate::ledger::{Fate, Op, OutRow, Problem, Sender, Sent};
+
+/// The code of a row of which an answer does not say whether it was taken.
+pub(crate) const NOT_CONFIRMED: &str = "not-confirmed";
+
+/// The code of a row that is refused without one.
+const REFUSED: &str = "refused";
+
+/// What is said of a row that is refused without a word.
+const NO_REASON: &str = "no reason given";
 
 /// A request that carries rows, ready for use.
 #[derive(Clone, Debug)]
@@ -54,6 +63,17 @@ pub(crate) struct Reading {
     pub(crate) taken: Option<JsonPath>,
     /// Where an entry of that list names its row's place.
     pub(crate) taken_index: Option<JsonPath>,
+    /// Where an entry of that list has the record's id.
+    pub(crate) taken_id: Option<JsonPath>,
+}
+
+/// What came of a request that was sent one time.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// What became of the rows.
+    pub(crate) sent: Sent,
+    /// The ids that the system gives to the rows it took, by place, as far as it says them.
+    pub(crate) ids: BTreeMap<usize, String>,
 }
 
 /// Sends rows to an API as a target declares it.
@@ -78,6 +98,59 @@ impl RestSender {
                 .hint("Set the target's `delete`, or write with `merge`.")
             }),
         }
+    }
+
+    /// Sends rows that are put there, one time: whoever keeps them comes back by himself. The rows have different keys.
+    pub(crate) async fn attempt(&self, rows: &[&OutRow], key: &str) -> Result<Attempt, Unanswered> {
+        let call = match self.call(&self.put, rows, key) {
+            Ok(call) => call,
+            Err(problem) => {
+                return Ok(Attempt { sent: Sent::Whole(problem), ids: BTreeMap::new() });
+            }
+        };
+        let answer = self.client.attempt(&call).await?;
+        let taken = answer.status.is_success();
+        let sent = match self.judge(&self.put, rows, &answer, Op::Put) {
+            Ok(sent) => sent,
+            // A refusal of the whole did nothing; an answer that cannot be read may have done all.
+            Err(error) => return Err(Unanswered { error, perhaps_done: taken, wait: None }),
+        };
+        let ids = self.ids(&answer, rows);
+        let sent = match sent {
+            // Some of it was done: smaller requests would do that once more.
+            Sent::Whole(problem) if taken && rows.len() > 1 && !self.repeatable => {
+                let reason = problem.reason;
+                let doubt = Problem { column: None, code: NOT_CONFIRMED.to_owned(), reason };
+                let fate = |place: usize| match ids.contains_key(&place) {
+                    true => Fate::Done,
+                    false => Fate::Busy(doubt.clone()),
+                };
+                Sent::Each((0..rows.len()).map(fate).collect())
+            }
+            sent => sent,
+        };
+        Ok(Attempt { sent, ids })
+    }
+
+    /// The ids of the rows that an answer says it took, by place.
+    fn ids(&self, answer: &Answer, rows: &[&OutRow]) -> BTreeMap<usize, String> {
+        let mut ids = BTreeMap::new();
+        let Reading { taken: Some(list), taken_id: Some(of), taken_index, .. } = &self.reading
+        else {
+            return ids;
+        };
+        let found = answer.json().ok().and_then(|text| list.find(text).ok().flatten());
+        let items: Vec<&RawValue> =
+            found.and_then(|found| serde_json::from_str(found).ok()).unwrap_or_default();
+        for item in items {
+            let Ok(Some(id)) = of.plain(item.get()) else { continue };
+            let places = many(taken_index.as_ref(), item.get());
+            let places = places.iter().filter_map(|name| name.parse::<usize>().ok());
+            for place in places.filter(|place| *place < rows.len()) {
+                ids.insert(place, id.clone());
+            }
+        }
+        ids
     }
 
     fn call(&self, request: &RowRequest, rows: &[&OutRow], key: &str) -> Result<Call, Problem> {
@@ -151,8 +224,7 @@ impl RestSender {
         if let Some(problem) = stray {
             return Ok(Sent::Whole(problem));
         }
-        let positional = self.reading.index.is_none() && self.reading.id.is_none();
-        if positional && any != rows.len() && any > 0 {
+        if self.is_positional() && any != rows.len() && any > 0 {
             let (any, count) = (any, rows.len());
             return Err(Error::invalid(format!("the answer lists {any} rows for {count} that were sent"))
                 .hint("Set the target's `errors.index` or `errors.id`: its errors are not one for each row."));
@@ -162,7 +234,7 @@ impl RestSender {
             (Some(fate), _) => fate.clone(),
             (None, Some(confirmed)) if !confirmed.contains(&place) => Fate::Busy(Problem {
                 column: None,
-                code: "not-confirmed".to_owned(),
+                code: NOT_CONFIRMED.to_owned(),
                 reason: "the answer names the row neither as taken nor as refused".to_owned(),
             }),
             (None, _) => Fate::Done,
@@ -177,7 +249,9 @@ impl RestSender {
             let entries = self.entries(list, text, rows, answer)?;
             let named = entries.named;
             let failed = named.values().any(|fate| *fate != Fate::Done);
-            if failed && rows.len() > 1 && entries.stray.is_none() {
+            // A list by places that is not one entry for each row is about the whole request.
+            let of_rows = !self.is_positional() || entries.any == rows.len();
+            if failed && of_rows && rows.len() > 1 && entries.stray.is_none() {
                 let fate = |place| match named.get(&place) {
                     Some(Fate::Done) | None => Fate::Unsent,
                     Some(fate) => fate.clone(),
@@ -186,18 +260,25 @@ impl RestSender {
             }
             if let (Some(fate), 1) = (named.into_values().next(), rows.len())
                 && fate != Fate::Done
+                && of_rows
+                && !is_silent(&fate)
             {
                 return Ok(Sent::Each(vec![fate]));
             }
         }
-        let said = answer.said().unwrap_or_else(|| "no reason given".to_owned());
+        let said = answer.said().unwrap_or_else(|| NO_REASON.to_owned());
         let code = match status {
             409 => "conflict",
             404 | 410 => "not-found",
-            _ => "refused",
+            _ => REFUSED,
         };
         let reason = format!("{} ({status})", without_values(said, rows));
         Ok(Sent::Whole(Problem { column: None, code: code.to_owned(), reason }))
+    }
+
+    /// Whether entries name no rows and are one for each.
+    fn is_positional(&self) -> bool {
+        self.reading.index.is_none() && self.reading.id.is_none()
     }
 
     fn entries(
@@ -233,8 +314,8 @@ impl RestSender {
             let busy = code.as_ref().is_some_and(|code| reading.busy.contains(code));
             let problem = Problem {
                 column: plain(&reading.column),
-                code: code.map_or_else(|| "refused".to_owned(), |code| kebab(&code)),
-                reason: without_values(said.unwrap_or_else(|| "no reason given".to_owned()), rows),
+                code: code.map_or_else(|| REFUSED.to_owned(), |code| kebab(&code)),
+                reason: without_values(said.unwrap_or_else(|| NO_REASON.to_owned()), rows),
             };
             if places.is_empty() {
                 entries.stray.get_or_insert(problem);
@@ -253,7 +334,7 @@ impl RestSender {
     fn places(&self, entry: &str, at: usize, rows: &[&OutRow]) -> Vec<usize> {
         let reading = &self.reading;
         let exists = |place: &usize| *place < rows.len();
-        if reading.index.is_none() && reading.id.is_none() {
+        if self.is_positional() {
             return Some(at).filter(exists).into_iter().collect();
         }
         let mut places = Vec::new();
@@ -300,6 +381,11 @@ impl RestSender {
     }
 }
 
+/// Whether nothing says why: what the answer says as a whole tells more.
+fn is_silent(fate: &Fate) -> bool {
+    matches!(fate, Fate::Refused(problem) if problem.code == REFUSED && problem.reason == NO_REASON)
+}
+
 /// What an answer says of rows.
 #[derive(Default)]
 struct Entries {
@@ -341,7 +427,7 @@ pub(crate) fn kebab(code: &str) -> String {
     let mapped = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let kebab: String = code.chars().map(mapped).take(60).collect();
     let kebab = kebab.trim_matches('-').to_owned();
-    if kebab.is_empty() { "refused".to_owned() } else { kebab }
+    if kebab.is_empty() { REFUSED.to_owned() } else { kebab }
 }
 
 /// What a server says, without values of the rows it was sent.

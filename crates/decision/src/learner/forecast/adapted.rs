@@ -5,7 +5,8 @@
 //! ```
 //! Everything is made from the last artifact and the days that came since, and is stored in this one: a fit that was cut off
 //! is done again with the same result, and a replay gives the same bits. A day that is corrected later is not judged anew.
-//! A series of which few truths were seen takes part in one state with its like.
+//! A series of which few truths were seen takes part in one state with its like. The groups of a hierarchy are series of
+//! their own here, with states apart from those of what they add up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{History, Measure, Stored, ends};
+use super::{History, Measure, ends};
 
 /// Truths from which a series has a level of its own: below, one missed by chance would count for too much.
 const OWN_MIN: u64 = 28;
@@ -31,6 +32,16 @@ pub(super) struct Adapted {
     pooled: Adaptive,
     /// Of each series.
     series: BTreeMap<String, Adaptive>,
+}
+
+/// What a fit published: intervals for the days after its last one.
+pub(super) struct Published<'a> {
+    /// Each series' model.
+    pub(super) series: BTreeMap<String, &'a Series>,
+    /// What the intervals were made with.
+    pub(super) adapted: Option<&'a Adapted>,
+    /// The last day that was fitted, in days since the epoch.
+    pub(super) through: i64,
 }
 
 /// An end of an interval, if there is one.
@@ -71,7 +82,7 @@ impl Adapted {
     /// # Errors
     /// Those of forecasting by the last fit.
     pub(super) fn learn(
-        before: Option<&Stored>,
+        before: Option<&Published<'_>>,
         histories: &[History],
         through: i64,
         settings: &Forecast,
@@ -81,14 +92,13 @@ impl Adapted {
         }
         let inside = settings.interval.value();
         let steps = Steps::new(inside, settings.interval_gamma)?;
-        let kept = before.and_then(|before| before.adapted.as_ref());
+        let kept = before.and_then(|before| before.adapted);
         let kept = kept.filter(|kept| kept.inside == inside);
         let none = || Self { inside, pooled: steps.start(), series: BTreeMap::new() };
         let mut made = kept.cloned().unwrap_or_else(none);
         // What intervals of another share missed says nothing of these.
-        let same = |before: &&Stored| {
-            before.adapted.as_ref().is_none_or(|adapted| adapted.inside == inside)
-        };
+        let same =
+            |before: &&Published<'_>| before.adapted.is_none_or(|adapted| adapted.inside == inside);
         if let Some(before) = before.filter(same) {
             let days = usize::try_from(through - before.through).unwrap_or_default();
             let days = days.min(settings.horizon_days);
@@ -129,12 +139,12 @@ impl Adapted {
         }
     }
 
-    /// How many of all truths so far the published intervals held.
-    pub(super) fn measure(&self) -> Option<Measure> {
+    /// How many of all truths so far the published intervals held, under a name.
+    pub(super) fn measure(&self, name: &'static str) -> Option<Measure> {
         let seen: u64 = self.series.values().map(Adaptive::seen).sum();
         let missed: u64 = self.series.values().map(Adaptive::missed).sum();
         (seen > 0).then(|| Measure {
-            name: "coverage, all truths so far",
+            name,
             value: Some(1.0 - missed as f64 / seen as f64),
             baseline: Some(self.inside),
             count: usize::try_from(seen).unwrap_or(usize::MAX),
@@ -158,7 +168,7 @@ struct Missed<'a> {
 }
 
 fn missed<'a>(
-    before: &Stored,
+    before: &Published<'_>,
     history: &'a History,
     days: usize,
     (through, settings): (i64, &Forecast),
@@ -166,7 +176,7 @@ fn missed<'a>(
     let id = history.id.as_str();
     let none = Missed { id, days: Vec::new() };
     let Some(series) = before.series.get(id).filter(|_| days > 0) else { return Ok(none) };
-    let asked = asked(before.adapted.as_ref(), settings, id);
+    let asked = asked(before.adapted, settings, id);
     // The first value of a series is of the day that makes it so long through the last one.
     let length = i64::try_from(history.values.len()).unwrap_or(i64::MAX);
     let first = through + 1 - length;

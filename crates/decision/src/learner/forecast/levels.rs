@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::{ARTIFACT, Measure, write_scores};
-use super::{AHEAD_DAYS_MIN, Compared, History, Kept, Made, Question, Stored, ends, fit_one};
+use super::adapted::{self, Adapted, Published};
+use super::{AHEAD_DAYS_MIN, Compared, History, Kept, Made, Question, Stored, fit_one};
 use crate::context::{Context, location};
 use crate::frame::Frame;
 use crate::table::Column;
@@ -65,6 +66,17 @@ struct Row {
 pub(crate) struct Levels {
     groups: Vec<Group>,
     chosen: Chosen,
+    /// What the groups' intervals are asked for by the truths that came, unless the file says that nothing adapts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adapted: Option<Adapted>,
+}
+
+/// What is known of the groups of the last fit.
+pub(super) struct Last<'a> {
+    /// The groups, unless other named days are looked at since.
+    pub(super) levels: Option<&'a Levels>,
+    /// What was published of them.
+    pub(super) published: Option<&'a Published<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +89,11 @@ struct Group {
     /// The named days that move it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     days: BTreeSet<String>,
+}
+
+/// A group among all of them.
+fn id_of(level: &str, label: &str) -> String {
+    format!("{level}/{label}")
 }
 
 /// The table of a learner's groups.
@@ -104,26 +121,32 @@ pub(super) fn labels(frame: &Frame<'_>, settings: &Forecast) -> Result<Vec<Vec<S
 pub(super) fn add_up(
     histories: &[History],
     asked: &Question<'_>,
-    before: Option<&Levels>,
+    last: &Last<'_>,
     options: &Options,
     stored: &mut Stored,
-) -> Result<Option<Measure>> {
+) -> Result<Vec<Measure>> {
     let settings = asked.settings;
     if settings.hierarchy.is_empty() || histories.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let names: Vec<String> = settings.hierarchy.iter().rev().cloned().collect();
     let series: Vec<(String, Vec<String>)> =
         histories.iter().map(|history| (history.id.clone(), history.labels.clone())).collect();
     let hierarchy = Hierarchy::new(&names, &series)?;
-    let groups: Vec<History> =
-        (0..hierarchy.group_count()).map(|node| together(&hierarchy, node, histories)).collect();
+    let groups: Vec<History> = (0..hierarchy.group_count())
+        .zip(&hierarchy.nodes)
+        .map(|(at, node)| History {
+            id: id_of(&node.level, &node.label),
+            ..together(&hierarchy, at, histories)
+        })
+        .collect();
+    let adapted = Adapted::learn(last.published, &groups, asked.through, settings)?;
     let made = groups
         .par_iter()
         .zip(&hierarchy.nodes)
         .map(|(history, node)| {
             let kept =
-                before.and_then(|before| before.kept(&node.level, &node.label, asked.through));
+                last.levels.and_then(|last| last.kept(&node.level, &node.label, asked.through));
             fit_one(history, asked, kept, options)
                 .map_err(|e| e.context(format!("{} \"{}\"", node.level, node.label)))
         })
@@ -156,14 +179,16 @@ pub(super) fn add_up(
         let series = stored.series.remove(&history.id).ok_or_else(|| missing(&history.id))?;
         stored.series.insert(history.id.clone(), series.with_adding_up(shift, errors));
     }
-    let measure = chosen.score().map(|score| Measure {
+    let judged = chosen.score().map(|score| Measure {
         name: "wape_of_levels",
         value: score.mean(),
         baseline: score.own(),
         count: score.levels.iter().map(|level| level.count).sum(),
     });
-    stored.levels = Some(Levels { groups, chosen });
-    Ok(measure)
+    let held = |adapted: &Adapted| adapted.measure("coverage of groups, all truths so far");
+    let held = adapted.as_ref().and_then(held);
+    stored.levels = Some(Levels { groups, chosen, adapted });
+    Ok(judged.into_iter().chain(held).collect())
 }
 
 /// The sums of a node's series, day by day since the first of them began.
@@ -199,6 +224,21 @@ impl Levels {
     fn kept(&self, level: &str, label: &str, through: i64) -> Option<Kept<'_>> {
         let group = self.groups.iter().find(|one| (&*one.level, &*one.label) == (level, label))?;
         Kept::of(&group.series, group.compared?, Some(&group.days), through)
+    }
+
+    /// What was published of the groups, by a fit up to a day.
+    pub(super) fn published(&self, through: i64) -> Published<'_> {
+        let of = |group: &Group| id_of(&group.level, &group.label);
+        Published {
+            series: self.groups.iter().map(|group| (of(group), &group.series)).collect(),
+            adapted: self.adapted.as_ref(),
+            through,
+        }
+    }
+
+    /// What a fit tells of their intervals; none if those do not adapt.
+    pub(super) fn intervals(&self, settings: &Forecast) -> Option<Value> {
+        self.adapted.as_ref().map(|adapted| adapted.detail(settings))
     }
 
     /// What a fit tells of them.
@@ -237,18 +277,18 @@ fn rows(
     settings: &Forecast,
     (now, artifact): (Timestamp, &str),
 ) -> Result<Vec<Row>> {
-    let tail = (1.0 - settings.interval.value()) / 2.0;
     let mut rows = Vec::new();
     for group in &levels.groups {
-        let forecast = group.series.forecast(settings.horizon_days, &[tail, 1.0 - tail])?;
-        for (step, mean) in forecast.mean.iter().enumerate() {
-            let (lower, upper) = ends(&forecast, step, *mean);
+        let id = id_of(&group.level, &group.label);
+        let asked = adapted::asked(levels.adapted.as_ref(), settings, &id);
+        let ahead = adapted::ahead(&group.series, settings.horizon_days, asked)?;
+        for (step, (mean, lower, upper)) in ahead.into_iter().enumerate() {
             let day = through + 1 + i64::try_from(step).unwrap_or_default();
             rows.push(Row {
                 level: group.level.clone(),
                 label: group.label.clone(),
                 day: Timestamp::from_day(day).date(),
-                mean: *mean,
+                mean,
                 lower,
                 upper,
                 own_mean: mean - group.series.shift(step),

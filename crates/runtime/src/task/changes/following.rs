@@ -16,7 +16,9 @@ use super::super::sync::{
 };
 use super::sink::{Sink, Told};
 use crate::Workspace;
+use crate::erase::Suppression;
 use crate::mapping::mapping;
+use crate::upkeep;
 
 /// One table on its way to one target.
 pub(super) struct Following<'a> {
@@ -27,6 +29,8 @@ pub(super) struct Following<'a> {
     share: Share,
     stream: &'a Stream,
     mapping: Mapping,
+    /// Who was erased and is kept out of the lake.
+    kept_out: Option<Suppression>,
     sink: Sink<'a>,
     /// Under which name positions without rows are kept.
     app: String,
@@ -79,6 +83,10 @@ impl<'a> Following<'a> {
             sync,
             stream,
             mapping: mapping(workspace, sync, stream)?,
+            kept_out: match sink.location() {
+                Some(_) => Suppression::of(workspace, stream)?,
+                None => None,
+            },
             share: Share::of(sync)?,
             sink,
             app,
@@ -125,6 +133,11 @@ impl<'a> Following<'a> {
         there.or(declared).map(|field| field.data_type().clone())
     }
 
+    /// Rows so far that do not meet the stream's condition, or are about somebody who was erased.
+    fn filtered(&self) -> u64 {
+        self.mapping.filtered() + self.kept_out.as_ref().map_or(0, Suppression::left_out)
+    }
+
     /// The lake table, if it is one.
     pub(super) fn location(&self) -> Option<&Location> {
         self.sink.location()
@@ -145,13 +158,16 @@ impl<'a> Following<'a> {
         self.newest = self.newest.max(at);
         let widened: Vec<String> =
             page.widened.iter().flat_map(|column| self.mapping.landing(column)).collect();
-        let filtered = self.mapping.filtered();
+        let filtered = self.filtered();
         // What takes the place of all rows has the columns that the source lost as well.
         let swaps = self.whole && self.sink.swaps();
         let asked = if swaps { self.request()?.columns } else { Vec::new() };
         self.tally.tell(lost(&asked, &page.page));
         let gone: Vec<&str> = gone(&asked, &page.page).map(|column| column.name.as_str()).collect();
         let mut page = self.mapping.apply(page.page)?;
+        if let Some(kept_out) = &self.kept_out {
+            kept_out.sift(&mut page)?;
+        }
         if !gone.is_empty() {
             let kind = |name: &str| self.kind(name);
             page.batch = with_gone(self.stream, &page.batch, &gone, kind)?;
@@ -163,7 +179,7 @@ impl<'a> Following<'a> {
             null_keys::set_aside(&mut page, source, &self.landed.table, key)?;
             new_columns::set_aside(&mut page, source, self.stream, self.there.as_deref())?;
         }
-        let filtered = self.mapping.filtered() - filtered;
+        let filtered = self.filtered() - filtered;
         self.landed.rows_filtered += filtered;
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
         self.tally.take(&mut page, &self.sync.errors)?;
@@ -260,6 +276,19 @@ impl<'a> Following<'a> {
             && self.stream.write != Write::History
             && !self.skipped;
         Ok(())
+    }
+
+    /// Merges changes that wait beside the table's files, as the run ends. Nothing is lost if that fails: they wait on, and
+    /// the next run tries again.
+    pub(super) async fn merge_changes(&mut self) {
+        let Some(at) = self.sink.location() else { return };
+        match upkeep::merge_changes(self.workspace, at).await {
+            Ok(version) => self.landed.version = version.or(self.landed.version),
+            Err(error) => {
+                let why = error.report();
+                self.landed.notices.push(format!("its changes wait to be merged: {why}"));
+            }
+        }
     }
 
     /// Commits what came before a read broke off, and gives up the rest: half of a transaction, half

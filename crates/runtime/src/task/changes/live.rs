@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flywheel_base::{ErrorKind, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{ChangesRequest, Source};
 use flywheel_project::resource::sync::{Stream, Sync};
+use flywheel_warehouse::{Commit, Location};
 use futures::StreamExt;
+use tokio::task::JoinSet;
 
 use super::following::Following;
 use super::{Landed, Pass, named, take};
 use crate::Workspace;
 use crate::follow::{Beat, Watch};
-use crate::upkeep;
+use crate::upkeep::{self, Due};
 
 /// How long a change waits at most for its commit into a lake table while commits are cheap.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -21,6 +23,10 @@ const COMMIT_EVERY_OUTSIDE: Duration = Duration::from_millis(100);
 /// A commit is followed by this many times its own duration of reading, so that a large table,
 /// whose files a merge writes anew, is not merged without a pause.
 const REST_SHARE: u32 = 4;
+/// Changes that wait are merged in silence not before so many times the duration of the last merge,
+const MERGE_SHARE: u32 = 30;
+/// and not before this.
+const MERGE_REST_MIN: Duration = Duration::from_secs(60);
 /// Commits of a table between two looks at its files.
 const MAINTAIN_EVERY: u64 = 32;
 /// How long nothing comes before the source is asked whether it is still there.
@@ -90,6 +96,7 @@ impl Pass<'_> {
         let mut pages = source.changes(&request);
         let lands = self.tables.iter().any(|table| table.location().is_some());
         let mut pace = Pace::new(if lands { COMMIT_EVERY } else { COMMIT_EVERY_OUTSIDE });
+        let mut merges = Merges::new();
         loop {
             let next = tokio::select! {
                 page = pages.next() => page.map(Some),
@@ -99,6 +106,12 @@ impl Pass<'_> {
                     if at.is_some() {
                         self.tell(live, called, at, false);
                     }
+                    let (tables, least) = (self.locations(), merges.due_in_silence());
+                    merges.begin(live.workspace, tables, least).await?;
+                    continue;
+                }
+                merged = merges.ended(live.workspace), if merges.is_under_way() => {
+                    merged?;
                     continue;
                 }
                 () = live.watch.stopped() => None,
@@ -108,10 +121,19 @@ impl Pass<'_> {
                     take(called.sync, &mut self.tables, page).await?;
                     pace.waits();
                 }
-                Some(None) => self.settle(live, called, &mut pace).await?,
+                Some(None) => {
+                    self.settle(live, called, &mut pace).await?;
+                    let tables = self.locations();
+                    merges.begin(live.workspace, tables, Due::Large).await?;
+                }
                 None => return self.settle(live, called, &mut pace).await,
             }
         }
+    }
+
+    /// The lake tables among those that are followed.
+    fn locations(&self) -> Vec<Location> {
+        self.tables.iter().filter_map(Following::location).cloned().collect()
     }
 
     /// Commits what waits, tells of it, and lets the source forget it.
@@ -166,6 +188,72 @@ impl Pass<'_> {
                 let committed = committed && rows > 0;
                 live.watch.beat(stream, &Beat::Reached { reached, rows, committed });
             }
+        }
+    }
+}
+
+/// Changes that wait beside files are merged while the log is followed, of one table at a time. It is a task of its own: a
+/// merge holds what a commit waits for, so it has to go on while one is made.
+struct Merges {
+    under_way: JoinSet<(Location, Result<Option<Commit>>)>,
+    began: Instant,
+    /// Until when silence is no reason to merge.
+    rests_until: Instant,
+}
+
+impl Merges {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { under_way: JoinSet::new(), began: now, rests_until: now }
+    }
+
+    fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// What is merged while nothing comes: all that waits, unless that was done a moment ago.
+    fn due_in_silence(&self) -> Due {
+        if Instant::now() >= self.rests_until { Due::Waits } else { Due::Large }
+    }
+
+    /// Begins with the first of the tables of which at least as much waits as `least` says.
+    async fn begin(
+        &mut self,
+        workspace: &Workspace,
+        tables: Vec<Location>,
+        least: Due,
+    ) -> Result<()> {
+        if self.is_under_way() {
+            return Ok(());
+        }
+        for at in tables {
+            if upkeep::changes_due(workspace, &at).await? < least {
+                continue;
+            }
+            let lake = workspace.lake.clone();
+            self.began = Instant::now();
+            self.under_way.spawn(async move {
+                let merged = lake.merge_changes(&at).await;
+                (at, merged)
+            });
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Ends when what is under way does; never if nothing is.
+    async fn ended(&mut self, workspace: &Workspace) -> Result<()> {
+        let Some(ended) = self.under_way.join_next().await else {
+            return std::future::pending().await;
+        };
+        let rest = MERGE_REST_MIN.max(self.began.elapsed().saturating_mul(MERGE_SHARE));
+        self.rests_until = Instant::now() + rest;
+        let (at, merged) = ended.map_err(|error| {
+            Error::internal("a merge of changes stopped unexpectedly").caused_by(error)
+        })?;
+        match merged? {
+            Some(commit) => upkeep::changes_merged(workspace, &at, &commit),
+            None => Ok(()),
         }
     }
 }

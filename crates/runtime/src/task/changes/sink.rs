@@ -14,7 +14,9 @@ use flywheel_connect::destination::{
     Checkpoint as OutsideCheckpoint, Destination, DestinationEntry, Refused,
     WriteMode as OutsideMode, WriteRequest, Writer,
 };
-use flywheel_project::resource::sync::{FirstWrite, LAKE, Stream, Sync, Write as WriteDeclared};
+use flywheel_project::resource::sync::{
+    Changes, FirstWrite, LAKE, Stream, Sync, Write as WriteDeclared,
+};
 use flywheel_warehouse::{
     Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode, dated,
 };
@@ -100,6 +102,7 @@ impl<'a> Sink<'a> {
                 swaps: stream.first_write == FirstWrite::Replace
                     && stream.write != WriteDeclared::History,
                 keeps_history: stream.write == WriteDeclared::History,
+                waits: stream.changes == Changes::Table,
                 changed_at: None,
                 dates: Dates::default(),
                 gathered: Vec::new(),
@@ -238,6 +241,8 @@ pub(super) struct LakeSink<'a> {
     swaps: bool,
     /// Whether every version of a row is kept.
     keeps_history: bool,
+    /// Whether changes are put beside the files and merged later.
+    waits: bool,
     /// When the source committed the newest of the rows that wait.
     changed_at: Option<Timestamp>,
     /// When the versions of its transactions begin.
@@ -312,6 +317,9 @@ impl LakeSink<'_> {
         }
         if whole && self.swaps {
             return WriteMode::Replace;
+        }
+        if !whole && self.waits {
+            return WriteMode::Changes { key: self.key.to_vec(), deleted: DELETED.to_owned() };
         }
         WriteMode::MergeChanges {
             key: self.key.to_vec(),

@@ -2,7 +2,7 @@
 
 use flywheel_base::Rng;
 
-use super::super::{AGE_DAYS_MIN, Marks, Question, fit_all};
+use super::super::{AGE_DAYS_MIN, Marks, Question, Stored, fit_all};
 use super::*;
 
 #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
@@ -44,7 +44,8 @@ fn lived(settings: &Forecast, items: u64, days: std::ops::Range<usize>) -> (Stor
             let missed: Vec<bool> = histories
                 .iter()
                 .filter_map(|history| {
-                    missed(before, history, 1, (through, settings)).unwrap().days[0]
+                    let published = before.published();
+                    missed(&published, history, 1, (through, settings)).unwrap().days[0]
                 })
                 .collect();
             let inside = missed.iter().filter(|miss| !**miss).count();
@@ -65,7 +66,7 @@ fn intervals_of_a_series_that_grew_wilder_hold_as_much_as_asked_for_sooner() {
     let (stored, held) = lived(&adapting, 4, 80..160);
     let adapted = stored.adapted.as_ref().unwrap();
     assert_eq!(adapted.series["i0"].seen(), 79);
-    let measure = adapted.measure().unwrap();
+    let measure = adapted.measure("coverage").unwrap();
     assert_eq!((measure.count, measure.baseline), (4 * 79, Some(0.8)));
     assert!((mean(&held[20..]) - 0.8).abs() < 0.1, "{held:?}");
     // What is told is what was published.
@@ -105,6 +106,7 @@ fn nothing_adapts_where_the_file_says_so_and_another_share_begins_anew() {
     let (stored, _) = lived(&settings(json!({})), 1, 80..84);
     let wider = settings(json!({"interval": "95%"}));
     let history = History { id: "i0".to_owned(), values: values(0, 83), labels: Vec::new() };
-    let anew = Adapted::learn(Some(&stored), &[history], 82, &wider).unwrap().unwrap();
+    let published = stored.published();
+    let anew = Adapted::learn(Some(&published), &[history], 82, &wider).unwrap().unwrap();
     assert_eq!((anew.inside, anew.series.len()), (0.95, 0), "no day came since");
 }

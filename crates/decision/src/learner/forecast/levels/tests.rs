@@ -162,3 +162,72 @@ fn a_series_without_a_group_belongs_to_those_without() {
     let found = labels(&frame, &settings("auto")).unwrap();
     assert_eq!(found, [["food", "tea"], ["food", "food/unknown"], ["unknown", "unknown/unknown"]]);
 }
+
+/// Four items in two categories whose sales grow much wilder at once, which past errors do not know of.
+fn wilder(days: usize) -> Vec<History> {
+    let history = |item: u64| {
+        let mut rng = flywheel_base::Rng::stream(item, "wilder");
+        let value = |day: usize| {
+            let wild = if day < 90 { 2.0 } else { 12.0 };
+            200.0 + wild * rng.normal()
+        };
+        let values = (0..days).map(value).collect();
+        let labels = vec!["d".to_owned(), format!("c{}", item % 2)];
+        History { id: format!("i{item}"), values, labels }
+    };
+    (0..4).map(history).collect()
+}
+
+#[test]
+fn intervals_of_groups_come_back_to_what_they_promise() {
+    let mut settings = settings("bottom-up");
+    settings.method = flywheel_project::resource::learner::ForecastMethod::Simple;
+    settings.interval_gamma = 0.1;
+    settings.interval = flywheel_project::resource::quantity::Share::new(0.8).unwrap();
+    let marks = Marks::default();
+    let (mut before, mut held): (Option<Stored>, Vec<Vec<bool>>) = (None, Vec::new());
+    let mut measure = None;
+    for days in 85..185 {
+        let histories = wilder(days);
+        let through = i64::try_from(days).unwrap() - 1;
+        if let Some(before) = &before {
+            let levels = before.levels.as_ref().unwrap();
+            let published =
+                rows(levels, before.through, &settings, (Timestamp::default(), "a")).unwrap();
+            let day = Timestamp::from_day(through).date();
+            let inside = published.iter().filter(|row| row.day == day).map(|row| {
+                let of = |one: &&History| row.level == "total" || one.labels.contains(&row.label);
+                let came: f64 = histories.iter().filter(of).map(|one| one.values[days - 1]).sum();
+                (row.lower.unwrap()..=row.upper.unwrap()).contains(&came)
+            });
+            held.push(inside.collect());
+        }
+        let asked = Question { settings: &settings, marks: &marks, through, age_days: 7 };
+        let (stored, measures) = fit_all(&histories, &asked, before.as_ref(), &[]).unwrap();
+        let name = "coverage of groups, all truths so far";
+        measure = measures.into_iter().find(|one| one.name == name);
+        // As a later run reads it.
+        let bytes = serde_json::to_vec(&stored).unwrap();
+        before = Some(serde_json::from_slice(&bytes).unwrap());
+    }
+    // The total, the department and two categories, and 99 days that were published before they came.
+    assert!(held.len() == 99 && held.iter().all(|day| day.len() == 4));
+    let share = |days: &[Vec<bool>]| {
+        let all: Vec<&bool> = days.iter().flatten().collect();
+        all.iter().filter(|inside| ***inside).count() as f64 / all.len() as f64
+    };
+    let measure = measure.unwrap();
+    assert_eq!((measure.count, measure.baseline), (4 * 99, Some(0.8)));
+    assert!((measure.value.unwrap() - share(&held)).abs() < 1e-9, "what is told was published");
+    assert!((share(&held[29..]) - 0.8).abs() < 0.15, "{}", share(&held[29..]));
+    let stored = before.unwrap();
+    let adapted = stored.levels.as_ref().unwrap().adapted.as_ref().unwrap();
+    // Each group has a level of its own by now, and the items have theirs beside it.
+    let detail = adapted.detail(&settings);
+    assert_eq!(detail["series_with_own_level"], 4);
+    assert_ne!(Some(adapted), stored.adapted.as_ref());
+    settings.interval_gamma = 0.0;
+    let asked = Question { settings: &settings, marks: &marks, through: 185, age_days: 7 };
+    let (still, _) = fit_all(&wilder(186), &asked, Some(&stored), &[]).unwrap();
+    assert!(still.levels.as_ref().unwrap().adapted.is_none());
+}
