@@ -278,31 +278,38 @@ impl<'p> Chain<'p> {
 
     /// Two sides joined; none if no equality is between them, because all rows with all rows is no step that is taken freely.
     fn step(&self, left: Joined, right: Joined) -> Option<Joined> {
-        let (mut share, mut linked, mut largest) = (1.0_f64, false, 1.0_f64);
-        for link in &self.links {
-            let [one, other] = &link.sides;
-            let crosses = |one: &Side, other: &Side| {
-                left.tables & bit(one.table) != 0 && right.tables & bit(other.table) != 0
-            };
-            if !crosses(one, other) && !crosses(other, one) {
-                continue;
-            }
-            linked = true;
-            let all = |side: &Side| self.tables.get(side.table).map_or(1.0, |table| table.all);
-            let most = all(one).max(all(other));
+        let pairs = self.links.iter().filter_map(|link| link.between(left, right));
+        let pairs: Vec<[&Side; 2]> = pairs.collect();
+        let told = telling(&pairs);
+        if told.is_empty() {
+            return None;
+        }
+        let all = |side: &Side| self.tables.get(side.table).map_or(1.0, |table| table.all);
+        let (mut share, mut most) = (1.0_f64, [1.0_f64; 2]);
+        let mut seen = 0;
+        for [one, other] in &told {
+            let larger = all(one).max(all(other));
             let values = match (one.values, other.values) {
                 (Some(one), Some(other)) => one.max(other),
                 (Some(known), None) | (None, Some(known)) => known,
                 // A key and what refers to it.
-                (None, None) => most,
+                (None, None) => larger,
             };
-            share *= values.clamp(1.0, most);
-            largest = largest.max(most);
+            share *= values.clamp(1.0, larger);
+            for (side, most) in [one, other].into_iter().zip(&mut most) {
+                if seen & bit(side.table) == 0 {
+                    seen |= bit(side.table);
+                    *most *= all(side);
+                }
+            }
         }
-        // No more different keys than rows of the larger table, however many columns they have.
-        let rows = (left.rows * right.rows / share.min(largest)).max(1.0);
+        if told.len() > 1 {
+            // A key of several columns has no more values than the side has rows in which each is once.
+            share = most.into_iter().fold(share, f64::min);
+        }
+        let rows = (left.rows * right.rows / share).max(1.0);
         let tables = left.tables | right.tables;
-        linked.then_some(Joined { tables, rows, cost: left.cost + right.cost + rows })
+        Some(Joined { tables, rows, cost: left.cost + right.cost + rows })
     }
 
     /// The joins in an order; none if it cannot be said so, or a condition would be lost, which cannot be.
@@ -367,6 +374,45 @@ impl<'p> Chain<'p> {
         let whole = open.is_empty() && used == self.links.len();
         Ok(whole.then(|| Arc::unwrap_or_clone(built)))
     }
+}
+
+impl Link {
+    /// Its sides, the one of `left` first; none if it is not between the two.
+    fn between(&self, left: Joined, right: Joined) -> Option<[&Side; 2]> {
+        let [one, other] = &self.sides;
+        let crosses = |one: &Side, other: &Side| {
+            left.tables & bit(one.table) != 0 && right.tables & bit(other.table) != 0
+        };
+        match (crosses(one, other), crosses(other, one)) {
+            (true, _) => Some([one, other]),
+            (false, true) => Some([other, one]),
+            (false, false) => None,
+        }
+    }
+}
+
+/// The equalities that leave out rows: not those of a column whose other side is equal already to the one of another, as in
+/// `l.part = p.part and l.part = s.part` where `p` and `s` are joined by their parts. Those of two tables with most of them
+/// come first, because they are one key.
+fn telling<'l>(pairs: &[[&'l Side; 2]]) -> Vec<[&'l Side; 2]> {
+    let tables = |pair: &[&Side; 2]| pair.map(|side| side.table);
+    let mut sorted: Vec<(usize, [&Side; 2])> = pairs
+        .iter()
+        .map(|pair| (pairs.iter().filter(|other| tables(other) == tables(pair)).count(), *pair))
+        .collect();
+    sorted.sort_by_key(|(together, _)| std::cmp::Reverse(*together));
+    let mut told: Vec<[&Side; 2]> = Vec::new();
+    for (_, pair) in sorted {
+        let [one, other] = pair;
+        let known = told.iter().any(|[first, second]| {
+            (second.value == other.value && first.table != one.table)
+                || (first.value == one.value && second.table != other.table)
+        });
+        if !known {
+            told.push(pair);
+        }
+    }
+    told
 }
 
 /// The set that has one table.
