@@ -20,7 +20,7 @@ use flywheel_state::{
     Alert, AlertKind, AlertStatus, Asked, Cause, Pool, ScheduleEffect, ScheduleEvent, SchedulePlan,
     SchedulePlans, ScheduledRun,
 };
-use flywheel_transform::BuildOptions;
+use flywheel_transform::{BuildOptions, BuildReport};
 use flywheel_warehouse::TableName;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -425,7 +425,7 @@ pub async fn perform(
                 ..BuildOptions::default()
             };
             let report = run::build(workspace, options, observer).await?;
-            Ok((!report.passed()).then(|| held_back(&report.blocked)))
+            Ok((!report.passed()).then(|| held_back(&report)))
         }
         Job::Learn(names) => run::learn(workspace, &names, observer).await?.all().map(|_| None),
         Job::Quarantine(sync) => {
@@ -506,11 +506,12 @@ pub fn turn_moment(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Op
 }
 
 /// Why a build ended well and yet not all is published.
-fn held_back(blocked: &[String]) -> String {
-    if blocked.is_empty() {
-        return "tests failed; see the run".to_owned();
+fn held_back(report: &BuildReport) -> String {
+    if report.blocked.is_empty() {
+        let ended = report.error.as_ref().map(|error| error.message.clone());
+        return ended.unwrap_or_else(|| "tests failed; see the run".to_owned());
     }
-    format!("models whose readers keep the last good version: {}", blocked.join(", "))
+    format!("models whose readers keep the last good version: {}", report.blocked.join(", "))
 }
 
 /// The schedule of that name.

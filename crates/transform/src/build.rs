@@ -31,7 +31,7 @@ use self::plan::Plan;
 use self::progress::Progress;
 use crate::World;
 use crate::intervals::{self, Interval};
-use crate::report::{BuildReport, Event, TestOutcome};
+use crate::report::{BuildReport, Event, Failure, TestOutcome};
 
 /// What to build, and how.
 #[derive(Clone, Copy)]
@@ -112,7 +112,7 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
     Box::pin(progress.guard_readers()).await?;
     // What was built is published all the same: a statement that fails at the end is told, not lost.
     if let Err(error) = Box::pin(progress.run_statements("on-run-end")).await {
-        progress.notes.push(error.report());
+        progress.error = Some(Failure::from(&error));
     }
     progress.publish()
 }

@@ -22,14 +22,17 @@ pub struct BuildReport {
     pub blocked: Vec<String>,
     /// What a person should know about the statements around the build.
     pub notes: Vec<String>,
+    /// Why a statement after everything (`on-run-end`) failed. What was built is published all the same.
+    pub error: Option<Failure>,
 }
 
 impl BuildReport {
-    /// Whether no model failed or was skipped, and no test of severity `error` failed.
+    /// Whether no model failed or was skipped, no test of severity `error` failed, and no statement at the end.
     #[must_use]
     pub fn passed(&self) -> bool {
         let failed = |test: &TestOutcome| test.status == TestStatus::Failed;
         self.blocked.is_empty()
+            && self.error.is_none()
             && !self.tests.iter().any(failed)
             && !self.models.iter().flat_map(|model| &model.tests).any(failed)
     }

@@ -116,7 +116,10 @@ pub(super) fn print(app: &App, report: &BuildReport) -> Result<()> {
     for note in &report.notes {
         app.output.message(note);
     }
-    if !report.passed() {
+    if let Some(error) = &report.error {
+        app.output.message(&error.report);
+    }
+    if !report.blocked.is_empty() {
         app.output.message(&format!(
             "readers keep the last good version of: {}",
             report.blocked.join(", ")

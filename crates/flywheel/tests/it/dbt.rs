@@ -33,6 +33,13 @@ fn with_seeds<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [arguments, &SEEDS].concat()
 }
 
+/// Loads the seeds, which a variable switches on, before anything else. A statement at the end of the project reads a
+/// model that is not there yet, so the command fails after it has loaded them, as dbt's does.
+fn seed_alone(house: &House) {
+    let complaint = house.fails(1, &with_seeds(&["build", "--select", "resource_type:seed"]));
+    assert!(complaint.contains("on-run-end"), "{complaint}");
+}
+
 #[test]
 fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
     let house = bakery();
@@ -97,9 +104,40 @@ fn only_what_changed_is_selected() {
 }
 
 #[test]
+fn seeds_that_are_loaded_once_stay_for_builds_without_them() {
+    let house = bakery();
+    let orders = "select count(*), sum(order_total) from main.orders";
+    let first = house.fails(1, &["build"]);
+    assert!(first.contains("raw.raw_orders"), "nothing is there before: {first}");
+    seed_alone(&house);
+    house.ok(&["build"]);
+    assert_eq!(house.cell(orders), "5,60.15");
+    let plan = |words: &[&str]| -> serde_json::Value {
+        let words = [&["plan", "--output", "json"], words].concat();
+        serde_json::from_str(&house.ok(&words)).unwrap()
+    };
+    assert_eq!(plan(&[])["models"].as_array().unwrap().len(), 0, "nothing is left to do");
+    let report: serde_json::Value =
+        serde_json::from_str(&house.ok(&["build", "--output", "json"])).unwrap();
+    assert_eq!(report["removed"].as_array().unwrap().len(), 0, "seeds that are read stay");
+    let unchanged = |model: &serde_json::Value| model["status"] == "unchanged";
+    assert!(report["models"].as_array().unwrap().iter().all(unchanged), "{report:#}");
+    assert_eq!(house.cell("select count(*) from raw.raw_orders"), "5");
+    house.ok(&["source", "freshness"]);
+    // New rows in the seeds are there when they are loaded again, and what reads them follows.
+    let seed = "seeds/bakery-data/raw_orders.csv";
+    house.write(seed, house.read(seed).replace("1250,88,1338", "1250,188,1438"));
+    house.ok(&["build"]);
+    assert_eq!(house.cell(orders), "5,60.15", "files of seeds are not read");
+    house.ok(&with_seeds(&["build", "--select", "resource_type:seed"]));
+    house.ok(&["build"]);
+    assert_eq!(house.cell(orders), "5,61.15");
+}
+
+#[test]
 fn freshness_of_a_source_is_a_command_with_an_exit_code() {
     let house = bakery();
-    house.ok(&with_seeds(&["build", "--select", "resource_type:seed"]));
+    seed_alone(&house);
     let words = with_seeds(&["source", "freshness", "--output", "json"]);
     let told: serde_json::Value = serde_json::from_str(&house.ok(&words)).unwrap();
     let of = |table: &str| {

@@ -154,7 +154,13 @@ pub fn blocked(report: &BuildReport) -> Error {
             Some(format!("model {}: {message}{cause}", model.name))
         })
         .collect();
-    let what = broken.into_iter().chain(failed).collect::<Vec<_>>().join("; ");
+    let ended = report.error.as_ref().map(|error| error.message.clone());
+    let all: Vec<String> = broken.into_iter().chain(failed).chain(ended).collect();
+    let what = all.join("; ");
+    if report.blocked.is_empty() && report.error.is_some() {
+        return Error::blocked(format!("the build failed at its end: {what}"))
+            .hint("What was built is published.");
+    }
     Error::blocked(format!("the build is blocked: {what}"))
         .hint(format!("Readers keep the last good version of: {}.", report.blocked.join(", ")))
 }

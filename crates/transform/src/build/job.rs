@@ -371,7 +371,18 @@ impl Job<'_> {
             return Ok(());
         };
         let project = self.world.project;
-        if names::model(project, name).is_some() {
+        let read = names::model(project, name);
+        if let Some(model) = read.filter(|model| !model.config.enabled) {
+            return Err(Error::invalid(format!(
+                "it reads \"{name}\", which {} makes; that is switched off, and was never built",
+                model.path
+            ))
+            .hint(format!(
+                "Build it once with what switches it on: `flywheel build --select {} --vars '{{a variable: true}}'`.",
+                model.name
+            )));
+        }
+        if read.is_some() {
             return Err(Error::invalid(format!(
                 "it reads model \"{name}\", which has not been built"
             ))

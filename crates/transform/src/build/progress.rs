@@ -56,6 +56,8 @@ pub(super) struct Progress<'a> {
     pub(super) tried: BTreeMap<Option<String>, Vec<TestOutcome>>,
     /// What a person should know about the statements around the build.
     pub(super) notes: Vec<String>,
+    /// Why a statement at the end failed.
+    pub(super) error: Option<Failure>,
     /// Results of unit tests, by model.
     pub(super) units: BTreeMap<String, Vec<TestOutcome>>,
     /// Builds to be recorded for sources, whose tests passed.
@@ -90,6 +92,7 @@ impl<'a> Progress<'a> {
             tried: BTreeMap::new(),
             units: BTreeMap::new(),
             notes: Vec::new(),
+            error: None,
             sources_passed: Vec::new(),
             deferred: BTreeMap::new(),
         };
@@ -200,7 +203,14 @@ impl<'a> Progress<'a> {
         }
         let lookups = stream::iter(lookups).buffered(LOOKUPS_AT_ONCE);
         let found: Vec<Named> = lookups.try_collect().await?;
+        for name in self.left() {
+            let item = self.published_item(&name)?;
+            self.shelf.put(&name, item);
+        }
         for (name, item) in found {
+            if self.is_left(&name) {
+                continue;
+            }
             let view = || {
                 let (sql, reads) = views.get(&name)?.clone();
                 Some(Item::View { fingerprint: inputs::of([&sql]), sql, reads })
@@ -210,13 +220,32 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
+    /// Models that are switched off now, and read as landed tables by what is not: seeds that are loaded once, with a
+    /// variable that says so. They mean what readers see of them.
+    fn left(&self) -> Vec<String> {
+        let published = self.published.keys();
+        published.filter(|name| self.is_left(name)).cloned().collect()
+    }
+
+    fn is_left(&self, name: &str) -> bool {
+        if !self.published.contains_key(name) || self.plan.models.contains_key(name) {
+            return false;
+        }
+        let project = self.world.project;
+        let off = names::model(project, name).is_some_and(|model| !model.config.enabled);
+        let read = project.sources.contains_key(name)
+            || self.plan.reads.values().any(|reads| reads.contains(name));
+        off && read
+    }
+
     /// A view that is not built now reads what its published query reads, which its file may no longer
     /// say.
     async fn open_published_views(&mut self) -> Result<()> {
         let session = self.session()?;
         let mut found = Vec::new();
         let others = self.deferred.keys().filter(|name| !self.plan.models.contains_key(*name));
-        for name in self.plan.models.keys().chain(others) {
+        let left = self.left();
+        for name in self.plan.models.keys().chain(others).chain(&left) {
             let Some(Item::View { sql, .. }) = self.shelf.item(name) else { continue };
             let unbuilt = !self.plan.selected.contains(name);
             let same = match self.plan.models.get(name) {
@@ -612,7 +641,8 @@ impl<'a> Progress<'a> {
         };
         let gone = self.published.values().filter(|seen| {
             let name = &seen.name;
-            ours(seen) && (!self.plan.models.contains_key(name) || self.is_ephemeral(name))
+            let undeclared = !self.plan.models.contains_key(name) && !self.is_left(name);
+            ours(seen) && (undeclared || self.is_ephemeral(name))
         });
         gone.map(|seen| seen.name.clone()).collect()
     }
@@ -623,8 +653,8 @@ impl<'a> Progress<'a> {
     }
 
     fn report(mut self, publications: &[Publication], dropped: Vec<String>) -> BuildReport {
-        let notes = std::mem::take(&mut self.notes);
-        let mut report = BuildReport { removed: dropped, notes, ..BuildReport::default() };
+        let (notes, error) = (std::mem::take(&mut self.notes), self.error.take());
+        let mut report = BuildReport { removed: dropped, notes, error, ..BuildReport::default() };
         let own = publications.iter().filter(|seen| !self.deferred.contains_key(&seen.name));
         report.published = own.map(|seen| seen.name.clone()).collect();
         report.published.sort();

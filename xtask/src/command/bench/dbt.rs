@@ -131,9 +131,9 @@ fn library(
     compare(flywheel, dbt, &Built { name: "library", ours: &last.0, theirs: &last.1 }, tally)
 }
 
-/// The bakery, from nothing each time. Its models read the seeds as sources, so dbt has to load them by a command of
-/// its own, which counts, because our one command loads them as well; how long dbt takes without it is printed. Its
-/// unit tests of an incremental model need a table, so dbt has to make an empty one before, which does not count.
+/// The bakery, from nothing each time, by two commands as such projects say: its seeds, which a variable switches on,
+/// and then all else, which reads them as sources. Both count; how long the second takes alone is printed. Its unit
+/// tests of an incremental model need a table, so dbt has to make an empty one before, which does not count.
 fn bakery(
     context: &Context,
     flywheel: &Flywheel,
@@ -149,7 +149,8 @@ fn bakery(
     let mut shop = Command::new(python);
     shop.arg(&script).arg(folder).arg(project.join("seeds/bakery-data"));
     process::output(&mut shop)?;
-    let (mut ours, mut theirs, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut our_builds, mut their_builds) = (Vec::new(), Vec::new());
     let mut last = (PathBuf::new(), PathBuf::new());
     for round in 0..BAKERY_ROUNDS {
         let name = |whose: &str| folder.join(format!("bakery-{whose}-{round}"));
@@ -157,26 +158,38 @@ fn bakery(
         copy(&project, &a)?;
         copy(&project, &b)?;
         copy(&context.root.join("tests/dbt/packages"), &b.join("dbt_packages"))?;
-        let mut build = quiet(flywheel, &a, "build");
-        let cost = process::measure(build.args(SEEDS))?;
+        // A hook reads a model that is not there yet, so both fail in the end; the seeds are compared below.
+        let mut seeds = quiet(flywheel, &a, "build");
+        let seeded = process::measure(seeds.args(["--select", "resource_type:seed"]).args(SEEDS))?;
+        keep_results(&a)?;
+        let cost = process::measure(&mut quiet(flywheel, &a, "build"))?;
         holds(tally, "dbt: our build of the bakery succeeds", cost.success);
-        ours.push(cost.wall_s);
-        // Its hook reads a model that is not there yet, so it fails in the end; the seeds are compared below.
+        ours.push(seeded.wall_s + cost.wall_s);
+        our_builds.push(cost.wall_s);
         let seeded = process::measure(dbt.on(&b, &["seed"]).args(SEEDS))?;
-        std::fs::rename(b.join("target/run_results.json"), b.join("target/seed_results.json"))?;
+        keep_results(&b)?;
         let empty = ["run", "--empty", "--select", "+guest_days"];
         process::run(&mut dbt.on(&b, &empty))?;
         let cost = process::measure(&mut dbt.on(&b, &["build", "--full-refresh"]))?;
         holds(tally, "dbt: dbt's build of the bakery succeeds", cost.success);
         theirs.push(seeded.wall_s + cost.wall_s);
-        alone.push(cost.wall_s);
+        their_builds.push(cost.wall_s);
         last = (a, b);
     }
-    if let Some(alone) = figures::median(&alone) {
-        println!("dbt: a build of the bakery: {alone:.3} s of dbt's time without its seeds");
+    if let (Some(ours), Some(theirs)) =
+        (figures::median(&our_builds), figures::median(&their_builds))
+    {
+        println!("dbt: a build of the bakery without its seeds: {ours:.3} s beside {theirs:.3} s");
     }
     ratio(tally, "dbt: a build of the bakery beside dbt-duckdb", &ours, &theirs, BUILD_MAX);
     compare(flywheel, dbt, &Built { name: "bakery", ours: &last.0, theirs: &last.1 }, tally)
+}
+
+/// Keeps what a build of the seeds says of them beside what the next one will say.
+fn keep_results(project: &Path) -> Result<()> {
+    let target = project.join("target");
+    std::fs::rename(target.join("run_results.json"), target.join("seed_results.json"))?;
+    Ok(())
 }
 
 /// A project that both have built.
