@@ -3,6 +3,7 @@
 //! Who buys anyway needs no letter. The learners here foretell the *difference* a treatment makes to each unit, and
 //! [`qini`] says on rows they have not seen whether treating the best-ranked first beats treating at random.
 
+pub mod assignment;
 mod learner;
 pub mod qini;
 

@@ -96,6 +96,13 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
     /// Whether rows are lines, so that a file may grow at its end.
     const GROWS: bool;
 
+    /// The setting, and its value, that reads each part of a file by itself, as the sheets of a workbook are read; none
+    /// if a file is one table.
+    fn parts(file: &VisibleFile) -> Result<Vec<(&'static str, String)>> {
+        let _ = file;
+        Ok(Vec::new())
+    }
+
     /// Makes the format from the settings of one stream.
     fn new(stream: Self::Stream, request: &ReadRequest) -> Result<Self>;
 

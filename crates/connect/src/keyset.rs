@@ -53,6 +53,7 @@ impl<V: Serialize + DeserializeOwned> Keyset<V> {
         let stored: Self = serde_json::from_value(position.clone()).map_err(|error| {
             Error::corrupt(format!("the stored position is not one of a source of type {source}"))
                 .caused_by(error)
+                .hint("Read the stream from its start with `flywheel sync NAME --restart`.")
         })?;
         let over = request.mode == ReadMode::Full && stored.complete;
         Ok(if over { Self::default() } else { stored })

@@ -30,6 +30,7 @@ mod mutated;
 #[cfg(test)]
 pub(crate) mod replica;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -226,6 +227,15 @@ pub trait Source: Send + Sync {
     /// As [`Source::check`]; [`flywheel_base::ErrorKind::Invalid`] with the setting to change.
     async fn check_log(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Why the log does not tell the changes of tables that [`Source::discover`] lists, by their names there, to stand
+    /// after "it"; a table that is not among them can be followed if it has a key.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
     }
 
     /// Tells the system that all changes up to the positions of `request` are stored, so that it

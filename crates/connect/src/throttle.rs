@@ -5,6 +5,7 @@
 //! many rows as the rate allows, and one page more. Whoever asks first is served first, so that no
 //! stream waits for ever.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,6 +177,10 @@ impl Source for Throttled {
 
     async fn check_log(&self) -> Result<()> {
         self.source.check_log().await
+    }
+
+    async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
+        self.source.unfollowed().await
     }
 
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {

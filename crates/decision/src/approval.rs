@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::table::DecisionRow;
 
 /// What of a purchase proposal is compared with the bound if nothing is named.
-const COST: &str = "cost";
+pub(crate) const COST: &str = "cost";
 /// The column of the audience that a purchase proposal's cost is reckoned from.
 const UNIT_COST: &str = "unit_cost";
 /// What of a purchase proposal can be edited.

@@ -88,8 +88,20 @@ fn row(ctx: &Context<'_>, name: &str, measure: Measure) -> EvaluationRow {
     }
 }
 
-/// The share of users with an interaction since `since` whose list held one of their items, beside
-/// the list for everybody.
+/// What users took since `since`, up to `now`: of a list without items that were had before, only what could be in it.
+fn taken(sql: &str, repeats: bool, since: Timestamp, now: Timestamp) -> String {
+    let (since, now) = (literal(since), literal(now));
+    if repeats {
+        return format!(
+            "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {since} and at <= {now}"
+        );
+    }
+    format!(
+        "select user_id, item_id from (\n{sql}\n) as interactions where at <= {now} group by user_id, item_id having min(at) > {since}"
+    )
+}
+
+/// The share of users who took something since `since` whose list held one of their items, beside the list for everybody.
 async fn lists(
     ctx: &Context<'_>,
     name: &str,
@@ -100,11 +112,7 @@ async fn lists(
     let what = format!("learner \"{name}\": interactions");
     let sql = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
     let sql = statement::one(&what, &sql)?;
-    let sql = format!(
-        "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {} and at <= {}",
-        literal(since),
-        literal(ctx.now)
-    );
+    let sql = taken(sql, settings.repeats, since, ctx.now);
     let listing = format!("learn.{name}");
     let ranked = format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}");
     let ranked = ctx.begin(&listing, ranked);

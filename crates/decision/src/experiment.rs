@@ -15,7 +15,7 @@ use flywheel_algo::stats::cuped::{self, Pairs};
 use flywheel_algo::stats::guardrail::{self, Guardrail, Standing};
 use flywheel_algo::stats::lift::Arm;
 use flywheel_algo::stats::{Interval, sequence, srm};
-use flywheel_base::{Error, Result, statement, suggest};
+use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
 use flywheel_project::resource::policy::{
     Better, Choose, Experiment, MultipleExposure, Outcome, Policy,
 };
@@ -40,6 +40,9 @@ const APP: &str = "experiment";
 const ERROR: f64 = 0.05;
 /// The share of units with more than one variant from which on people are warned.
 const SEVERAL_MAX: f64 = 0.01;
+
+/// Events of each query that a check reads.
+const CHECKED: usize = 1_000;
 
 /// What is known of one unit.
 #[derive(Clone, Debug, Default)]
@@ -92,17 +95,34 @@ struct Side {
     pairs: Pairs,
 }
 
+/// What came of measuring experiments: one that cannot be measured keeps no other one from it.
+#[derive(Debug, Default)]
+pub struct Standings {
+    /// How those stand that were measured.
+    pub rows: Vec<ExperimentRow>,
+    /// Why others were not, in the order of their names: no row says how they stand now, and no guardrail of theirs is watched.
+    pub errors: Vec<Error>,
+}
+
 /// Measures every experiment over the sums that lift was measured by, records the rows in one commit and pauses the
 /// policies whose guardrails are breached.
 ///
 /// # Errors
-/// Those of the experiments' SQL, of lake and metadata.
-pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Vec<ExperimentRow>> {
+/// What is not about one experiment: those of lake and metadata.
+pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Standings> {
     let sums = sums.apart();
     let mut rows = Vec::new();
+    let mut errors = Vec::new();
     for (name, policy) in &ctx.project.policies {
         if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
-            let of_policy = rows_of(ctx, name, experiment, outcome, &sums).await?;
+            let of_policy = match rows_of(ctx, name, experiment, outcome, &sums).await {
+                Ok(rows) => rows,
+                Err(error) if is_its_own(&error) => {
+                    errors.push(error.context(&policy.file));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             // A variant that nobody gets any more does no harm.
             if concluded(ctx.store, name, experiment)?.is_none() {
                 guard(ctx, name, policy, &of_policy)?;
@@ -116,7 +136,42 @@ pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Vec<ExperimentRo
         let table = SystemTable::named("experiments")?;
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
-    Ok(rows)
+    Ok(Standings { rows, errors })
+}
+
+/// Whether an error is about the experiment it comes from: its SQL or its rows.
+fn is_its_own(error: &Error) -> bool {
+    use ErrorKind::{Blocked, Denied, Invalid, NotFound};
+    matches!(error.kind(), Invalid | NotFound | Denied | Blocked)
+}
+
+/// Reads what an experiment asks besides the outcome, some events of each query, and keeps nothing.
+///
+/// # Errors
+/// Those of its SQL, as when it is measured.
+pub(crate) async fn check(ctx: &Context<'_>, name: &str, experiment: &Experiment) -> Result<()> {
+    Persons::load(ctx, name, experiment).await?;
+    let mut nobody = BTreeMap::new();
+    before(ctx, name, experiment, &Persons::default(), &mut nobody).await?;
+    let guardrails = experiment.guardrails.iter();
+    let mut queries: Vec<(String, &str)> = guardrails
+        .map(|guardrail| (format!("guardrail \"{}\"", guardrail.name), guardrail.events.as_str()))
+        .collect();
+    for metric in &experiment.metrics {
+        let of = format!("metric \"{}\"", metric.name);
+        queries.extend(declared::queries(metric).into_iter().map(|sql| (of.clone(), sql)));
+    }
+    for (of, template) in queries {
+        let what = format!("experiment \"{name}\": {of}");
+        let events = ctx.render(template).map_err(|e| e.context(&what))?;
+        let events = statement::one(&what, &events)?;
+        let sql = format!(
+            "select * from (\n{events}\n) as events where at <= {} limit {CHECKED}",
+            literal(ctx.now)
+        );
+        events_of(ctx, &what, &sql).await?;
+    }
+    Ok(())
 }
 
 /// How the experiments of a project stand: the newest rows of one, or of all.

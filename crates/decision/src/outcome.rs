@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use flywheel_base::{Result, Timestamp, digest, statement};
+use flywheel_base::{Error, Result, Timestamp, digest, statement};
 use flywheel_project::resource::policy::Outcome;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
@@ -104,13 +104,17 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     let mut events: BTreeMap<String, Events> = BTreeMap::new();
     let mut queries = Vec::with_capacity(declared.len());
     for (name, outcome) in &declared {
+        let placed = |error: Error| match ctx.project.policies.get(*name) {
+            Some(located) => error.context(format!("{}:{}", located.file, located.line)),
+            None => error,
+        };
         // Policies often count the same events: they are read once.
-        let Some((what, sql)) = events_query(ctx, name, outcome, joined)? else {
+        let Some((what, sql)) = events_query(ctx, name, outcome, joined).map_err(placed)? else {
             queries.push(None);
             continue;
         };
         if !events.contains_key(&sql) {
-            events.insert(sql.clone(), read(ctx, &what, &sql).await?);
+            events.insert(sql.clone(), read(ctx, &what, &sql).await.map_err(placed)?);
         }
         let without_unit = events.get(&sql).map_or(0, |found| found.without_unit);
         if without_unit > 0 {

@@ -8,15 +8,18 @@ use std::collections::{BTreeMap, HashMap};
 use flywheel_base::{Error, Result, statement};
 use flywheel_connect::action::{ActionEntry, Delivery};
 use flywheel_project::resource::policy::{Choose, Outcome, Policy};
+use flywheel_state::Approval;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::approval;
+use crate::choose::reorder;
 use crate::constraint;
 use crate::context::Context;
 use crate::decide::{
     Audience, GLOBAL_HOLDOUT, HOLDOUT, Planned, TREATMENT, audience_of, entries, is_due, paused,
 };
+use crate::experiment;
 use crate::learner::awaited;
 use crate::limit;
 use crate::outcome::{events_of, events_query};
@@ -170,6 +173,7 @@ pub async fn preview(
     if !asks.is_empty() {
         notes.push(format!("{} of these wait until somebody approves them.", asks.len()));
     }
+    notes.extend(not_compared(policy, &asks));
     let in_arm = |arm: &str| rows.iter().filter(|row| row.arm == arm).count();
     let action = policy.action.as_ref();
     let mut shown =
@@ -315,6 +319,17 @@ fn add_written(
     Ok(())
 }
 
+/// What is told where nothing that waits has the number by which `approve` tells what has to wait.
+fn not_compared(policy: &Policy, asks: &[Approval]) -> Option<String> {
+    let approve = policy.approve.as_ref().filter(|approve| approve.above.is_some())?;
+    (!asks.is_empty() && asks.iter().all(|ask| ask.amount.is_none())).then(|| {
+        format!(
+            "None of them has a number \"{}\", which `approve` compares, and what has none waits.",
+            approve.of.as_deref().unwrap_or(approval::COST)
+        )
+    })
+}
+
 /// An error as a sentence of a note.
 fn sentence(what: &str, error: &Error) -> String {
     match error.hint_text() {
@@ -378,6 +393,21 @@ async fn notes_of(
             "The canary is where the last turn left it; the next turn may move it before it decides."
                 .to_owned(),
         );
+    }
+    if let Choose::Experiment(experiment) = &policy.choose
+        && let Err(error) = Box::pin(experiment::check(ctx, name, experiment)).await
+    {
+        notes.push(sentence("What is compared cannot be read, so nothing would be", &error));
+    }
+    if let Choose::Reorder(settings) = &policy.choose {
+        let without = reorder::without_forecast(ctx, settings, &audience.units()?)?;
+        if without > 0 {
+            notes.push(format!(
+                "{without} of {} units have no forecast by the learner \"{}\", so nothing is ordered for them: a unit is found by its `series_id`.",
+                audience.rows(),
+                settings.learner
+            ));
+        }
     }
     if policy.holdout.value() <= 0.0 {
         notes.push("The holdout is 0 %, so the effect cannot be measured.".to_owned());

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use flywheel_base::{Error, Result, Timestamp, digest, task};
+use flywheel_base::{Error, Result, Timestamp, digest, suggest, task};
 use flywheel_connect::destination::journal::Journal;
 use flywheel_connect::{JournalMessage, journal_between, journal_offsets};
 use flywheel_warehouse::Checkpoint;
@@ -29,6 +29,10 @@ use crate::table::{ReportedRow, SystemTable};
 const APP: &str = "reported";
 /// So many messages become rows in one commit.
 const MESSAGES_AT_ONCE: i64 = 10_000;
+/// What is read of an outcome.
+const OF_OUTCOME: [&str; 6] = ["decision_id", "event_id", "unit_id", "policy", "at", "value"];
+/// The shortest of their names that is known again when it is misspelt.
+const MISSPELT_MIN: usize = 4;
 /// The longest text that is looked for among the ids of decisions.
 const ID_BYTES_MAX: usize = 64;
 
@@ -134,6 +138,25 @@ impl Said {
             item: text(fields, "item")?,
             at,
             value,
+        })
+    }
+
+    /// The first field of an outcome that nothing reads and that is one letter off another one, which is not there, and that
+    /// one: `valu` and `value`. Whatever else a message says is its sender's own.
+    #[must_use]
+    pub fn misspelt(kind: Kind, message: &Value) -> Option<(&str, &'static str)> {
+        let fields = message.as_object().filter(|_| kind == Kind::Outcome)?;
+        let letters = |name: &str| name.to_lowercase().replace(['_', '-'], "");
+        let mut others =
+            fields.keys().map(String::as_str).filter(|field| !OF_OUTCOME.contains(field));
+        others.find_map(|field| {
+            let said = letters(field);
+            let meant = OF_OUTCOME.into_iter().find(|name| {
+                name.len() >= MISSPELT_MIN
+                    && !fields.contains_key(*name)
+                    && suggest::distance(&said, &letters(name)) <= 1
+            })?;
+            Some((field, meant))
         })
     }
 }
@@ -473,6 +496,22 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 10_000;
+
+    #[test]
+    fn a_field_that_is_another_one_misspelt_is_known_again() {
+        let misspelt = |kind: Kind, said: Value| {
+            Said::misspelt(kind, &said).map(|(field, meant)| format!("{field} for {meant}"))
+        };
+        let outcome = |said: Value| misspelt(Kind::Outcome, said);
+        let found = outcome(json!({"decision_id": "d1", "valu": 9}));
+        assert_eq!(found.as_deref(), Some("valu for value"));
+        let found = outcome(json!({"decision_id": "d1", "eventId": "e"}));
+        assert_eq!(found.as_deref(), Some("eventId for event_id"));
+        assert_eq!(outcome(json!({"decision_id": "d1", "value": 9, "values": [4, 5]})), None);
+        let own = json!({"decision_id": "d1", "event": "order", "agent_id": "a", "user_id": "u", "cat": 1, "id": 7});
+        assert_eq!(outcome(own), None);
+        assert_eq!(misspelt(Kind::Exposure, json!({"decision_id": "d1", "items": ["a"]})), None);
+    }
 
     fn message(kind: Kind, offset: i64, text: &Value) -> Message {
         let at = Timestamp::from_micros(9_000);

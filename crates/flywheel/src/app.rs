@@ -12,6 +12,7 @@ use flywheel_project::Choices;
 use flywheel_runtime::{Access, Workspace};
 
 use crate::command::COMMANDS;
+use crate::dbt_words;
 use crate::output::{Format, Output};
 
 /// How a command ended, if no error stopped it (DESIGN §4).
@@ -91,8 +92,11 @@ pub fn main() -> ExitCode {
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit> {
     let matches = match cli().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        // Clap prints its own help and errors, and ends with 0 for help and 2 for mistakes.
-        Err(error) => error.exit(),
+        Err(error) => match dbt_words::told(&error) {
+            Some(error) => return Err(error),
+            // Clap prints its own help and errors, and ends with 0 for help and 2 for mistakes.
+            None => error.exit(),
+        },
     };
     log_to_stderr(matches.get_count("verbose"));
     let format = matches.get_one::<Format>("output").copied().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod app;
 mod command;
+mod dbt_words;
 mod memory;
 mod output;
 mod progress;

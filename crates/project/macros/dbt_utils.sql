@@ -1,11 +1,16 @@
 {# What dbt_utils offers and projects use most, written for the SQL of this program. #}
 
 {% macro generate_surrogate_key(field_list) -%}
+{%- set absent = '' if var('surrogate_key_treat_nulls_as_empty_strings', false) else '_dbt_utils_surrogate_key_null_' -%}
 md5(cast(
 {%- for field in field_list -%}
-coalesce(cast({{ field }} as varchar), '_dbt_utils_surrogate_key_null_')
+coalesce(cast({{ field }} as varchar), '{{ absent }}')
 {%- if not loop.last %} || '-' || {% endif -%}
 {%- endfor %} as varchar))
+{%- endmacro %}
+
+{% macro surrogate_key(field_list, more=none) -%}
+{{ exceptions.raise_compiler_error("surrogate_key() is generate_surrogate_key() since dbt_utils 1.0, with a list of columns; to keep the keys of before, set the variable surrogate_key_treat_nulls_as_empty_strings to true") }}
 {%- endmacro %}
 
 {% macro get_filtered_columns_in_relation(from, except=[]) -%}

@@ -42,7 +42,9 @@ const KNOWN: &[&str] = &[
     "name",
     "profile",
     "model-paths",
+    "source-paths",
     "seed-paths",
+    "data-paths",
     "snapshot-paths",
     "test-paths",
     "macro-paths",
@@ -87,6 +89,15 @@ const PASSED_OVER: &[&str] = &[
     "restrict-access",
 ];
 
+/// Keys whose templates are dbt's alone.
+const NEVER_RENDERED: &[&str] = &["query-comment"];
+
+/// Keys that dbt called otherwise before its release 1.0, and goes on reading.
+const FORMER: &[(&str, &str)] = &[("source-paths", "model-paths"), ("data-paths", "seed-paths")];
+
+/// Keys of folders in which nothing is ours to read.
+const OTHERS_FOLDERS: &[&str] = &["analysis-paths", "asset-paths", "docs-paths", "function-paths"];
+
 /// Keys of a profile's target that templates see as `target`; whatever else is there may be a secret.
 const TARGET_KEYS: &[&str] = &["type", "schema", "threads", "database", "dbname"];
 
@@ -101,6 +112,8 @@ pub(crate) struct Layout {
     pub(crate) tests: Vec<String>,
     pub(crate) macros: Vec<String>,
     pub(crate) packages: String,
+    /// Folders that the project names for what means nothing here.
+    pub(crate) passed_over: Vec<String>,
 }
 
 impl Default for Layout {
@@ -114,6 +127,7 @@ impl Default for Layout {
             tests: one("tests"),
             macros: one("macros"),
             packages: "dbt_packages".to_owned(),
+            passed_over: Vec::new(),
         }
     }
 }
@@ -160,6 +174,10 @@ impl DbtProject {
         let profile = node.get("profile").and_then(Node::text).unwrap_or(&name).to_owned();
         let chosen = Chosen { profile: &profile, target: choices.target.as_deref() };
         globals.target = target(dir, chosen, &vars, &globals, out);
+        // What nothing reads may be a template of dbt's own moment, such as `query-comment`.
+        if let Value::Map(entries) = &mut node.value {
+            entries.retain(|(key, _)| !NEVER_RENDERED.contains(&key.name.as_str()));
+        }
         render_texts(&file, &mut node, &vars, &globals, out);
         let layout = layout(&file, &node, out);
         let configs = Configs::new(Arc::clone(&file), &name, &node);
@@ -179,6 +197,10 @@ fn warn_of_key(file: &SourceFile, key: &str, span: Span, out: &mut Diagnostics) 
         let message = format!("nothing reads \"{key}\" of dbt_project.yml");
         out.push(file, Diagnostic::warning(span, message).hint(hint));
     }
+    if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == key) {
+        let message = format!("\"{key}\" has been called \"{now}\" since dbt 1.0");
+        out.push(file, Diagnostic::warning(span, message).hint(format!("Write `{now}:`.")));
+    }
 }
 
 /// The project's variables: those for everybody, and over them those under the project's name.
@@ -194,7 +216,9 @@ fn vars(node: Option<&Node>, project: &str) -> Vars {
 fn layout(file: &SourceFile, node: &Node, out: &mut Diagnostics) -> Layout {
     let default = Layout::default();
     let mut paths = |key: &str, default: Vec<String>| {
-        let Some(node) = node.get(key) else { return default };
+        let former = FORMER.iter().find(|(_, now)| *now == key).map(|(former, _)| *former);
+        let named = node.get(key).or_else(|| former.and_then(|former| node.get(former)));
+        let Some(node) = named else { return default };
         let mut kept = Vec::new();
         for item in node.items() {
             let text = item.text().unwrap_or_default().trim_matches('/');
@@ -221,6 +245,15 @@ fn layout(file: &SourceFile, node: &Node, out: &mut Diagnostics) -> Layout {
             Some(path) if !path.contains("..") && !path.starts_with('/') => path.to_owned(),
             _ => default.packages,
         },
+        passed_over: OTHERS_FOLDERS
+            .iter()
+            .filter_map(|key| node.get(key))
+            .flat_map(Node::items)
+            .filter_map(Node::text)
+            .map(|path| path.trim_start_matches("./").trim_matches('/').to_owned())
+            // dbt's own name for them.
+            .chain(["functions".to_owned()])
+            .collect(),
     }
 }
 
@@ -325,7 +358,11 @@ fn target(
     let outputs = chosen.get("outputs");
     let Some(output) = outputs.and_then(|outputs| outputs.get(&name)) else {
         let message = format!("profile \"{profile}\" has no output \"{name}\"");
-        let hint = "Name one of its outputs under `target`.";
+        let known: Vec<&str> = match outputs.map(|outputs| &outputs.value) {
+            Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.name.as_str()).collect(),
+            _ => Vec::new(),
+        };
+        let hint = flywheel_base::suggest::hint(&name, known);
         out.push(&file, Diagnostic::error(chosen.span, message).hint(hint));
         return target;
     };
@@ -344,8 +381,10 @@ fn target(
             out.push(&file, Diagnostic::warning(node.span, message).hint(hint));
             continue;
         }
-        let name = if *key == "dbname" { "database" } else { key };
-        target.insert(name.to_owned(), node.to_json());
+        // PostgreSQL's profiles call the database `dbname`, and templates ask for it by both names.
+        let both = if *key == "dbname" { "database" } else { key };
+        target.insert(both.to_owned(), node.to_json());
+        target.insert((*key).to_owned(), node.to_json());
     }
     target
 }

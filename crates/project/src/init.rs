@@ -13,6 +13,12 @@ use crate::names;
 /// What stands for the project's name in the files of a template.
 const NAME_MARK: &str = "__NAME__";
 
+/// The template that may be written beside what is there.
+const BLANK: &str = "blank";
+
+/// What makes a folder a project.
+const PROJECT_FILES: [&str; 3] = ["flywheel.yaml", crate::dbt::DBT_PROJECT_FILE, ".flywheel"];
+
 /// A template.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
@@ -110,17 +116,18 @@ pub const TEMPLATES: &[Template] = &[
         ),
     },
     Template {
-        name: "blank",
-        about: "The project file and a guide to the folders.",
+        name: BLANK,
+        about: "The project file and a guide to the folders; also beside data that is there.",
         files: files!("blank", "README.md", "flywheel.yaml", "gitignore"),
     },
 ];
 
-/// Writes the template's files into `dir`, which is made if needed, and returns their paths.
+/// Writes the template's files into `dir`, which is made if needed, and returns their paths. The blank template may be
+/// written beside data that is there already; a README or `.gitignore` of the folder's own is kept then.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if there is no such template, `name` is not a name or `dir`
-/// holds anything but `.git` and a file system's `lost+found`; nothing is written then. The file system's own errors otherwise.
+/// [`flywheel_base::ErrorKind::Invalid`] if there is no such template, `name` is not a name, `dir` is a
+/// project already, or holds anything but `.git` and a file system's `lost+found` and another template is meant; nothing is written then. The file system's own errors otherwise.
 pub fn init(template: &str, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     let Some(template) = TEMPLATES.iter().find(|known| known.name == template) else {
         return Err(Error::invalid(format!("no template is named \"{template}\""))
@@ -132,10 +139,18 @@ pub fn init(template: &str, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
         ))
         .hint(names::HINT));
     }
-    refuse_used(dir)?;
+    let beside = template.name == BLANK;
+    if beside {
+        refuse_project(dir)?;
+    } else {
+        refuse_used(dir)?;
+    }
     let mut written = Vec::new();
     for (path, text) in template.files {
         let path = dir.join(if *path == "gitignore" { ".gitignore" } else { path });
+        if beside && path.exists() {
+            continue;
+        }
         let folder = path.parent().unwrap_or(dir);
         fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
         fs::File::create_new(&path)
@@ -159,6 +174,15 @@ pub fn name_from(folder: &str) -> String {
     }
 }
 
+/// Refuses a folder that has what makes a project.
+fn refuse_project(dir: &Path) -> Result<()> {
+    let Some(file) = PROJECT_FILES.iter().find(|file| dir.join(file).exists()) else {
+        return Ok(());
+    };
+    Err(Error::invalid(format!("the folder {} is a project already: it has {file}", dir.display()))
+        .hint("Use it as it is, or name another folder, so that nothing is overwritten."))
+}
+
 fn refuse_used(dir: &Path) -> Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -170,7 +194,7 @@ fn refuse_used(dir: &Path) -> Result<()> {
         // A file system of its own has a folder of its own.
         if entry.file_name() != ".git" && entry.file_name() != "lost+found" {
             return Err(Error::invalid(format!("the folder {} is not empty", dir.display()))
-                .hint("Name a new or empty folder, so that nothing is overwritten."));
+                .hint("Name a new or empty folder, so that nothing is overwritten; the template `blank` may be written beside data."));
         }
     }
     Ok(())

@@ -95,6 +95,8 @@ pub(crate) struct Loaded {
     pub(crate) semantics: BTreeMap<String, Read<Semantic>>,
     /// Those of them that are dbt's.
     pub(crate) imported: BTreeSet<String>,
+    /// Metrics of files with mistakes, which are told there and not again by everything made of them.
+    pub(crate) unread_metrics: BTreeSet<String>,
     pub(crate) dashboards: BTreeMap<String, Read<Dashboard>>,
     pub(crate) queries: BTreeMap<String, Read<PublishedQuery>>,
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
@@ -151,6 +153,7 @@ impl Loaded {
             qualities: BTreeMap::new(),
             semantics: BTreeMap::new(),
             imported: BTreeSet::new(),
+            unread_metrics: BTreeSet::new(),
             dashboards: BTreeMap::new(),
             queries: BTreeMap::new(),
             learners: BTreeMap::new(),
@@ -177,7 +180,7 @@ impl Loaded {
     pub(crate) fn read(dir: &Path, choices: &Choices, draft: Option<&Draft>) -> Self {
         let mut loaded = Self { draft: draft.cloned(), ..Self::nothing(dir) };
         if loaded.read_project(dir, choices) {
-            walk::warn_of_misspelled_folders(dir, &mut loaded.out);
+            walk::warn_of_misspelled_folders(dir, &loaded.layout, &mut loaded.out);
             loaded.read_resources(dir);
             loaded.read_macros(dir);
             loaded.read_docs(dir);

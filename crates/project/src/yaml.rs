@@ -1,7 +1,7 @@
 //! YAML as a tree whose every node knows its place.
 //!
 //! The dialect is YAML 1.2's core schema, narrowed where it surprises: one document a file, text
-//! keys, no duplicate keys, no merge keys, no tags but `!!str`. Plain scalars with leading zeros
+//! keys, no duplicate keys, no tags but `!!str`; merge keys (`<<`) are read. Plain scalars with leading zeros
 //! (`00123`) and exponents without a dot (`1e5`) are article numbers more often than numbers and stay
 //! text. Aliases are expanded under a limit.
 

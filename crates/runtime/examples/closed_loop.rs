@@ -26,9 +26,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::AsArray;
+use arrow::datatypes::Float64Type;
 use cpu::cpu_s;
 use flywheel_base::{Error, ErrorKind, FixedClock, Result, Timestamp};
 use flywheel_decision::challenge::Challenge;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::replay::end_of_day;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::turn::turn;
@@ -206,7 +209,11 @@ impl House {
     }
 
     async fn number(&self, sql: &str) -> Result<f64> {
-        Ok(Rows::query(&self.workspace, sql).await?.number(0, 0)?.unwrap_or_default())
+        let session = self.workspace.session_for(sql, &Reading::Owner).await?;
+        let batches = session.query(sql).await?.collect().await?;
+        let first = batches.iter().find(|batch| batch.num_rows() > 0);
+        let column = first.and_then(|batch| batch.column(0).as_primitive_opt::<Float64Type>());
+        Ok(column.map_or(0.0, |column| column.value(0)))
     }
 }
 

@@ -11,7 +11,8 @@ pub mod tables;
 use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, Timestamp, suggest};
+use flywheel_connect::source::Source;
 use flywheel_connect::{FILE_COLUMN, LINE_COLUMN};
 use flywheel_project::Project;
 use flywheel_project::resource::sync::{Stream, Sync, Write};
@@ -22,7 +23,7 @@ use flywheel_state::TaskOutcome;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use self::side::{Table, columns_of};
+use self::side::{Table, columns_of, parts_of};
 use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
 use crate::task::sync::{destination, location_of, source};
@@ -84,8 +85,11 @@ pub async fn compare(
     options: &Options<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<Comparison>> {
-    let works = works(workspace, options)?;
+    let Works { works, passed } = works(workspace, options)?;
     let recorder = Recorder::start(workspace, observer, KIND, None, workspace.now())?;
+    for text in passed {
+        recorder.notice(text);
+    }
     let result = Box::pin(run_all(workspace, &recorder, &works, options)).await;
     recorder.finish(result.as_ref().err())?;
     result
@@ -97,7 +101,7 @@ pub(crate) async fn within(
     recorder: &Recorder<'_>,
     options: &Options<'_>,
 ) -> Result<Vec<Comparison>> {
-    run_all(workspace, recorder, &works(workspace, options)?, options).await
+    run_all(workspace, recorder, &works(workspace, options)?.works, options).await
 }
 
 /// Which tables differ from their sources, if any does.
@@ -183,7 +187,13 @@ struct Work<'a> {
     dialect: Dialect,
 }
 
-fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work<'a>>> {
+/// What is compared, and what is told of the streams of named syncs that are not.
+struct Works<'a> {
+    works: Vec<Work<'a>>,
+    passed: Vec<String>,
+}
+
+fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Works<'a>> {
     let project = &workspace.project;
     for name in options.syncs {
         if !project.syncs.contains_key(name) {
@@ -192,7 +202,7 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
                 .hint(suggest::hint(name, known.collect::<Vec<_>>())));
         }
     }
-    let mut works = Vec::new();
+    let (mut works, mut passed) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for (name, sync) in &project.syncs {
         if !options.syncs.is_empty() && !options.syncs.contains(name) {
@@ -216,13 +226,18 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
                 },
                 None => NO_DATABASE,
             };
-            if !options.syncs.is_empty() && !options.lenient {
-                return Err(Error::invalid(format!(
-                    "stream \"{}\" of sync \"{name}\" cannot be compared: it {why}",
-                    stream.stream
-                ))
-                .hint("Name the streams that can with `--stream`."));
+            if options.syncs.is_empty() {
+                continue;
             }
+            let text = format!(
+                "stream \"{}\" of sync \"{name}\" cannot be compared: it {why}",
+                stream.stream
+            );
+            if !options.lenient {
+                return Err(Error::invalid(text)
+                    .hint("Leave it out: name the streams that can with `--stream`."));
+            }
+            passed.push(text);
         }
     }
     if let Some(name) = options.streams.iter().find(|name| !seen.contains(name.as_str())) {
@@ -231,10 +246,12 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
         );
     }
     if works.is_empty() {
-        return Err(Error::invalid("no table of this project can be compared")
+        let why = passed.into_iter().next();
+        let why = why.unwrap_or_else(|| "no table of this project can be compared".to_owned());
+        return Err(Error::invalid(why)
             .hint("Tables with a `key` that are read from PostgreSQL, MySQL or MariaDB can."));
     }
-    Ok(works)
+    Ok(Works { works, passed })
 }
 
 /// Why a stream cannot be compared where its sync is read from no database that can.
@@ -308,7 +325,7 @@ impl Work<'_> {
             }
         }
         let source = source(workspace, self.sync, self.stream).await?;
-        let names = self.table_there();
+        let names = self.table_there(source.as_ref(), workspace.now()).await?;
         let known = columns_of(source.as_ref(), self.dialect, &names, workspace.now()).await?;
         if let Some(known) = known {
             // What the source has no longer has nothing it could be compared with.
@@ -320,7 +337,7 @@ impl Work<'_> {
                 *kind = nested(*kind, known.get(there.as_str()) == Some(&true));
             }
         }
-        let (here, there) = (self.text(&table, &columns)?, self.text_there(&columns)?);
+        let (here, there) = (self.text(&table, &columns)?, self.text_there(names, &columns));
         let left = Table::Server {
             source,
             text: there.clone(),
@@ -371,22 +388,32 @@ impl Work<'_> {
     }
 
     /// The table at the source, with the names it has there.
-    fn text_there(&self, columns: &[(String, String, Kind)]) -> Result<TableText> {
+    fn text_there(&self, names: Vec<String>, columns: &[(String, String, Kind)]) -> TableText {
         let key = self.stream.key.iter().filter_map(|key| {
             let (_, there, kind) = columns.iter().find(|(here, _, _)| here == key)?;
             Some((there.clone(), *kind))
         });
-        Ok(TableText {
-            table: self.table_there(),
+        TableText {
+            table: names,
             key: key.collect(),
             columns: columns.iter().map(|(_, there, kind)| (there.clone(), *kind)).collect(),
             filter: self.option("where").map(str::to_owned),
-        })
+        }
     }
 
-    /// The parts of the table's name at the source.
-    fn table_there(&self) -> Vec<String> {
-        self.option("table").unwrap_or_default().split('.').map(str::to_owned).collect()
+    /// The parts of the table's name at the source. A name may have dots in it, as schemas may in PostgreSQL, so
+    /// that the server is asked where the parts end.
+    async fn table_there(&self, source: &dyn Source, now: Timestamp) -> Result<Vec<String>> {
+        let table = self.option("table").unwrap_or_default();
+        if self.dialect == Dialect::Mariadb {
+            let parts = [self.option("database"), Some(table)];
+            return Ok(parts.into_iter().flatten().map(str::to_owned).collect());
+        }
+        let parts: Vec<String> = table.split('.').map(str::to_owned).collect();
+        if parts.len() <= 2 {
+            return Ok(parts);
+        }
+        Ok(parts_of(source, self.dialect, table, now).await?.unwrap_or(parts))
     }
 
     fn option(&self, name: &str) -> Option<&str> {

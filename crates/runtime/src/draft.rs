@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use flywheel_base::{Error, Result, digest, suggest};
+use flywheel_base::{Error, ErrorKind, Result, digest, suggest};
+use flywheel_connect::DeclaredColumn;
 use flywheel_connect::destination::{DestinationEntry, WriteMode};
-use flywheel_connect::source::StreamInfo;
+use flywheel_connect::source::{Source, SourceEntry, StreamInfo};
 use flywheel_project::datax::scalar;
 use flywheel_project::resource::sync::LAKE;
 use flywheel_reconcile::planner::{Choice, Cursor, TableFacts, choose_mode};
+use flywheel_warehouse::NAME_FORBIDDEN;
 use glob::{MatchOptions, Pattern};
 use serde_json::json;
 
@@ -61,16 +63,64 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
         return Err(Error::not_found(format!("\"{name}\" holds nothing that is not left out")));
     }
     let target = target(workspace, &wish.destination)?;
+    let log = log(entry, source.as_ref(), wish).await?;
+    let others =
+        workspace.project.syncs.values().filter(|sync| sync.lands() && sync.sync != wish.sync);
+    let others: BTreeSet<String> = others
+        .flat_map(|sync| &sync.streams)
+        .map(flywheel_project::resource::sync::Stream::table)
+        .collect();
     let mut text =
         format!("sync: {}\nconnection: {}\n", scalar(&json!(wish.sync)), scalar(&json!(name)));
     if wish.destination != LAKE {
         line(&mut text, format_args!("destination: {}", scalar(&json!(wish.destination))));
     }
+    if let Some(why) = &log.unreadable {
+        line(&mut text, format_args!("# no stream can be read: cdc: {why}"));
+    }
     text.push_str("streams:\n");
-    for (stream, name) in streams.iter().zip(names(&streams)) {
-        one(&mut text, stream, &name, (entry.cdc, target), wish);
+    let drafted = names(&streams);
+    for (stream, name) in streams.iter().zip(&drafted) {
+        let lands = target.is_none() && others.contains(&format!("raw.{name}"));
+        let to = lands.then(|| {
+            let mut to = beside(&wish.sync, name);
+            while others.contains(&format!("raw.{to}")) || drafted.contains(&to) {
+                to.push('_');
+            }
+            format!("raw.{to}")
+        });
+        one(&mut text, stream, name, to.as_deref(), (&log, target), wish);
     }
     Ok(text)
+}
+
+/// What of a system's log can be followed.
+struct Log {
+    /// Whether there is one.
+    readable: bool,
+    /// Why it cannot be read, if it is wanted and cannot.
+    unreadable: Option<String>,
+    /// Why single tables cannot be followed, by their names.
+    tables: BTreeMap<String, String>,
+}
+
+/// Asks a system about its log, if streams may be read from it.
+async fn log(entry: &SourceEntry, source: &dyn Source, wish: &Wish) -> Result<Log> {
+    let mut log = Log { readable: entry.cdc, unreadable: None, tables: BTreeMap::new() };
+    let wanted = matches!(wish.read, None | Some(Mode::Cdc));
+    if !wanted || !matches!(entry.name, "postgres" | "mysql") {
+        return Ok(log);
+    }
+    match source.check_log().await {
+        Ok(()) => log.tables = source.unfollowed().await?,
+        Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Denied) => {
+            let why = [Some(error.message()), error.hint_text()];
+            let why: Vec<&str> = why.into_iter().flatten().collect();
+            (log.readable, log.unreadable) = (false, Some(why.join(". ").replace('\n', " ")));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(log)
 }
 
 /// Writes a draft to `syncs/NAME.yaml`, where nothing may be yet, and says where that is.
@@ -148,24 +198,81 @@ fn target(workspace: &Workspace, destination: &str) -> Result<Option<Target>> {
     Ok(Some(Target { key, ending, keyed: entry.modes.contains(&WriteMode::Mirror) }))
 }
 
-/// A name for each stream that a table of the lake can have: what comes after the schema, if no two
-/// schemas have the same.
-fn names(streams: &[StreamInfo]) -> Vec<String> {
-    let plain = |given: &str| -> String {
-        let sign = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-        let name: String = given.chars().take(NAME_CHARS_MAX).map(sign).collect();
-        let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-        let name = if starts { name } else { format!("t_{name}") };
-        if given.is_ascii() {
-            return name;
-        }
-        // Of letters that are left out nothing would remain to tell one table from another.
-        let start: String = name.chars().take(NAME_CHARS_MAX - digest::NAME_DIGITS - 1).collect();
-        digest::named(&start, given)
+/// A name in letters, digits and underscores.
+fn plain(given: &str) -> String {
+    let sign = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = given.chars().take(NAME_CHARS_MAX).map(sign).collect();
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let name = if starts { name } else { format!("t_{name}") };
+    if given.is_ascii() {
+        return name;
+    }
+    // Of letters that are left out nothing would remain to tell one table from another.
+    let start: String = name.chars().take(NAME_CHARS_MAX - digest::NAME_DIGITS - 1).collect();
+    digest::named(&start, given)
+}
+
+/// The name of a table that lands beside another sync's table `name`.
+fn beside(sync: &str, name: &str) -> String {
+    let whole = format!("{}_{name}", plain(sync));
+    if whole.len() <= NAME_CHARS_MAX {
+        return whole;
+    }
+    let start: String = whole.chars().take(NAME_CHARS_MAX - digest::NAME_DIGITS - 1).collect();
+    digest::named(&start, &whole)
+}
+
+/// The names under which columns land in the lake: their own, unless it has no room for a sign in them, or another
+/// column has the same name but for its case.
+fn landed(columns: &[DeclaredColumn]) -> Vec<String> {
+    let mended = |name: &str| -> String {
+        let sign = |c: char| if NAME_FORBIDDEN.contains(&c) { '_' } else { c };
+        name.chars().map(sign).collect()
     };
+    // Who can keep the name has it before whoever has to take another.
+    let mut taken = BTreeSet::new();
+    let kept = |column: &DeclaredColumn| {
+        mended(&column.name) == column.name && taken.insert(column.name.to_lowercase())
+    };
+    let kept: Vec<bool> = columns.iter().map(kept).collect();
+    let named = |(column, kept): (&DeclaredColumn, bool)| {
+        let mut name = mended(&column.name);
+        while !kept && !taken.insert(name.to_lowercase()) {
+            name.push('_');
+        }
+        name
+    };
+    columns.iter().zip(kept).map(named).collect()
+}
+
+/// Endings of files whose rows are read.
+const ENDINGS: &[&str] =
+    &[".avro", ".csv", ".gz", ".json", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt", ".zst"];
+
+/// What files are called, without their ending: `orders` of `orders-*.csv.gz`, and of `orders/*.csv`.
+fn of_files(path: &str) -> Option<&str> {
+    let mut parts = path.rsplit('/');
+    let file = parts.next()?;
+    let mut stem = file;
+    while let Some(shorter) = ENDINGS.iter().find_map(|ending| stem.strip_suffix(*ending)) {
+        stem = shorter;
+    }
+    let told = std::iter::once(stem)
+        .chain(parts)
+        .map(|part| part.trim_matches(|c: char| !c.is_alphanumeric()))
+        .find(|part| part.chars().any(char::is_alphabetic));
+    told.filter(|_| stem.len() < file.len())
+}
+
+/// A name for each stream that a table of the lake can have: what comes after the schema or what files are
+/// called, if no two streams have the same.
+fn names(streams: &[StreamInfo]) -> Vec<String> {
     let short = |stream: &StreamInfo| {
-        let table = stream.stream.get("table").is_some();
-        let last = stream.name.rsplit('.').next().filter(|_| table);
+        let option = |key: &str| stream.stream.get(key);
+        let last = match option("table") {
+            Some(_) => stream.name.rsplit('.').next(),
+            None => option("path").and_then(serde_json::Value::as_str).and_then(of_files),
+        };
         plain(last.unwrap_or(&stream.name))
     };
     let mut taken: BTreeMap<String, u64> = BTreeMap::new();
@@ -187,19 +294,32 @@ fn one(
     text: &mut String,
     stream: &StreamInfo,
     name: &str,
-    (log_readable, target): (bool, Option<Target>),
+    to: Option<&str>,
+    (log, target): (&Log, Option<Target>),
     wish: &Wish,
 ) {
     let keyed = target.is_none_or(|target| target.keyed);
-    let choice = choose(stream, log_readable && keyed, wish);
+    let untold = log.tables.get(&stream.name);
+    let choice = choose(stream, log.readable && keyed && untold.is_none(), wish);
+    let columns = match target {
+        None => landed(&stream.columns),
+        Some(_) => stream.columns.iter().map(|column| column.name.clone()).collect(),
+    };
     let rows = stream.rows.map_or_else(String::new, |rows| format!("  # about {rows} rows"));
     line(text, format_args!("  - stream: {}{rows}", scalar(&json!(name))));
+    if let Some(to) = to {
+        line(text, format_args!("    # raw.{name} is the table of another sync"));
+        line(text, format_args!("    to: {}", scalar(&json!(to))));
+    }
     line(text, format_args!("    options: {}", stream.stream));
     if let Some(Target { key, ending, .. }) = target {
         line(text, format_args!("    target: {}", json!({ key: format!("{name}{ending}") })));
     }
     if wish.read != Some(choice.mode) {
         line(text, format_args!("    # {}: {}", choice.mode, choice.why));
+    }
+    if let Some(why) = untold.filter(|_| keyed && !stream.primary_key.is_empty()) {
+        line(text, format_args!("    # not cdc: the table {why}"));
     }
     let keyed = keyed && !stream.primary_key.is_empty();
     let write = match choice.mode {
@@ -216,13 +336,24 @@ fn one(
         line(text, format_args!("    # cursors for read: incremental: {cursors}"));
     }
     if keyed {
-        line(text, format_args!("    key: {}", json!(stream.primary_key)));
+        let key: Vec<&String> = stream
+            .primary_key
+            .iter()
+            .map(|name| {
+                let place = stream.columns.iter().position(|column| column.name == *name);
+                place.and_then(|place| columns.get(place)).unwrap_or(name)
+            })
+            .collect();
+        line(text, format_args!("    key: {}", json!(key)));
     }
     if !stream.columns.is_empty() {
         text.push_str("    columns:\n");
     }
-    for column in &stream.columns {
-        let mut declared = json!({ "name": column.name, "type": column.kind.to_string() });
+    for (column, name) in stream.columns.iter().zip(&columns) {
+        let mut declared = json!({ "name": name, "type": column.kind.to_string() });
+        if *name != column.name {
+            declared["from"] = column.name.clone().into();
+        }
         if column.not_null {
             declared["required"] = true.into();
         }
@@ -315,17 +446,51 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_named_by_their_table_unless_two_schemas_have_it() {
-        let stream = |name: &str| StreamInfo {
+    fn a_table_beside_another_one_has_a_name_that_is_not_too_long() {
+        assert_eq!(beside("all", "orders"), "all_orders");
+        let (a, b) = (beside(&"s".repeat(45), "orders"), beside(&"s".repeat(45), "orders_b"));
+        assert!(a.len() <= NAME_CHARS_MAX && b.len() <= NAME_CHARS_MAX && a != b, "{a} {b}");
+    }
+
+    #[test]
+    fn columns_land_under_names_that_the_lake_can_have() {
+        let column = |name: &str| DeclaredColumn::new(name, flywheel_connect::ColumnType::Text);
+        let columns = ["订单 号", "a_b", "a b", "Id", "id", "a.b"].map(column);
+        assert_eq!(landed(&columns), ["订单_号", "a_b", "a_b_", "Id", "id_", "a.b"]);
+    }
+
+    fn named_by(key: &str, name: &str) -> StreamInfo {
+        StreamInfo {
             name: name.to_owned(),
-            stream: json!({ "table": name }),
+            stream: json!({ key: name }),
             schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
             columns: Vec::new(),
             primary_key: Vec::new(),
             cursors: Vec::new(),
             rows: None,
             bytes: None,
-        };
+        }
+    }
+
+    #[test]
+    fn streams_of_files_are_named_by_what_the_files_are_called() {
+        for (path, name) in [
+            ("accounts.csv", "accounts"),
+            ("facts/sales_*.csv.gz", "sales"),
+            ("orders/*.jsonl", "orders"),
+            ("*.csv", "t___csv"),
+            ("2024-*.csv", "t_2024___csv"),
+            ("v1/things", "v1_things"),
+        ] {
+            assert_eq!(names(&[named_by("path", path)]), [name], "{path}");
+        }
+        let alike = ["a.csv", "a.jsonl"].map(|path| named_by("path", path));
+        assert_eq!(names(&alike), ["a_csv", "a_jsonl"]);
+    }
+
+    #[test]
+    fn streams_are_named_by_their_table_unless_two_schemas_have_it() {
+        let stream = |name: &str| named_by("table", name);
         let streams = ["public.Orders", "a.x", "b.x", "p.a x", "p.1"].map(stream);
         assert_eq!(names(&streams), ["orders", "a_x", "b_x", "a_x_", "t_1"]);
         let streams = ["public.客户", "public.订单", "public.客户_log"].map(stream);

@@ -56,6 +56,32 @@ pub async fn sync_each(
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let recorder = start(workspace, observer, "sync")?;
     let synced = all_syncs(workspace, &recorder, &names, restart).await;
+    Box::pin(ended(workspace, recorder, synced)).await
+}
+
+/// Lands the sync `name`, with the streams `streams` read from their start; the others go on where they were.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync or stream, else what keeps the sync from being tried.
+pub async fn sync_anew(
+    workspace: &Workspace,
+    name: &str,
+    streams: &[String],
+    observer: &dyn Observer,
+) -> Result<Synced> {
+    chosen(&[name.to_owned()], workspace.project.syncs.keys(), "sync")?;
+    let declared = workspace.project.syncs.get(name).into_iter().flat_map(|sync| &sync.streams);
+    chosen(streams, declared.map(|stream| &stream.stream), &format!("stream of sync \"{name}\":"))?;
+    let recorder = start(workspace, observer, "sync")?;
+    let restart = sync_task::Restart::Streams(streams);
+    let synced = Box::pin(sync_task::run_from(workspace, &recorder, name, restart)).await;
+    let mut synced = Synced::from(synced);
+    synced.errors.extend(sync_task::blocked(&synced.landed));
+    Box::pin(ended(workspace, recorder, synced)).await
+}
+
+/// Ends a run of syncs.
+async fn ended(workspace: &Workspace, recorder: Recorder<'_>, synced: Synced) -> Result<Synced> {
     if synced.errors.is_empty() {
         let landed = synced.landed.iter();
         let tables = landed.filter_map(|landed| TableName::parse(&landed.table).ok());

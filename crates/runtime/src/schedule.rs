@@ -795,6 +795,11 @@ pub async fn tell(workspace: &Workspace) -> Result<usize> {
                 schedule = %alert.schedule, alert = alert.alert.as_deref(), action = %alert.action, error = settled.error.as_deref(),
                 "an alert was given up"
             );
+        } else if let Some(error) = settled.error.as_deref() {
+            tracing::warn!(
+                schedule = %alert.schedule, alert = alert.alert.as_deref(), action = %alert.action, error,
+                "an alert did not arrive, and is tried again"
+            );
         }
     }
     Ok(due.len())

@@ -48,8 +48,10 @@ pub struct Status {
     pub together: Vec<PolicyTurn>,
     /// What stops all policies at once, if they are stopped.
     pub halted: Option<Halted>,
-    /// Deliveries waiting.
+    /// Deliveries that are due or being sent.
     pub outbox_pending: u64,
+    /// Deliveries that wait for a person's approval.
+    pub outbox_waiting: u64,
     /// Deliveries given up.
     pub outbox_dead: u64,
     /// Deliveries that a person has given up for good and that are not forgotten yet.
@@ -246,6 +248,7 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         together: together(workspace).await?,
         halted: workspace.store.halt()?.map(Halted::from),
         outbox_pending,
+        outbox_waiting: workspace.store.outbox_by_policy()?.iter().map(|one| one.waiting).sum(),
         outbox_dead,
         outbox_discarded: workspace.store.outbox_discarded()?,
     })

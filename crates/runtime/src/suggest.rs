@@ -126,10 +126,12 @@ fn landing(workspace: &Workspace, connection: &str, stream: &StreamInfo) -> Opti
     let syncs = syncs.filter(|sync| sync.connection == connection && sync.lands());
     let mut streams = syncs.flat_map(|sync| &sync.streams);
     let found = streams.find(|declared| {
-        let said = |key: &&str| {
-            declared.options.get(*key).is_some_and(|value| stream.stream.get(*key) == Some(value))
-        };
-        ["table", "path", "sheet", "object"].iter().any(said)
+        // A sheet is found by its workbook and its own name.
+        let mut keys = ["table", "path", "sheet", "object"]
+            .into_iter()
+            .filter_map(|key| Some((key, stream.stream.get(key)?)))
+            .peekable();
+        keys.peek().is_some() && keys.all(|(key, value)| declared.options.get(key) == Some(value))
     });
     found.map(flywheel_project::resource::sync::Stream::table)
 }

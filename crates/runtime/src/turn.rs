@@ -181,7 +181,14 @@ async fn steps(
         }
     }
     let measured = outcome::measure(workspace, recorder, turn).await?;
-    outcome::compare(workspace, recorder, turn, &measured.sums).await?;
+    let uncompared = outcome::compare(workspace, recorder, turn, &measured.sums).await?;
+    // Everything else is measured; the next turn compares these as well, once they can be.
+    let uncompared: Vec<String> = uncompared.iter().map(Error::report).collect();
+    for text in &uncompared {
+        recorder.notice(text.clone());
+    }
+    let blocked: Vec<String> = blocked.into_iter().chain(uncompared).collect();
+    let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));
     outcome::attribute(workspace, recorder, turn, &measured.rows).await?;
     let tables = workspace.lake.locations().await.and_then(|mut tables| {
         let busy = landing(workspace, left_out)?;

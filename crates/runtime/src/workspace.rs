@@ -345,8 +345,14 @@ impl Workspace {
     ) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
         let connections = &self.project.connections;
         let connection = connections.get(name).ok_or_else(|| {
-            Error::not_found(format!("no connection \"{name}\""))
-                .hint(suggest::hint(name, connections.keys().map(String::as_str)))
+            let error = Error::not_found(format!("no connection \"{name}\""));
+            if connections.is_empty() {
+                return error.hint(format!(
+                    "Write connections/{name}.yaml with `connection`, `type` and `options` first; `flywheel \
+                     connectors` lists the types."
+                ));
+            }
+            error.hint(suggest::hint(name, connections.keys().map(String::as_str)))
         })?;
         let entry = SourceEntry::named(&connection.connector)?;
         let options = self.project.resolve_secrets(&connection.options)?;

@@ -1,7 +1,7 @@
 //! Who is asking: passwords, sessions, tokens, and the brake on guessing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use axum::http::{HeaderMap, StatusCode, header};
 use flywheel_base::{Error, Timestamp, digest, entropy, task};
 use flywheel_project::Project;
+use flywheel_project::resource::project_file::asker;
 use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::access::{Reader, Reading};
@@ -24,6 +25,7 @@ use crate::page_key::{self, PageKey};
 use crate::problem::{Problem, Result};
 use crate::site;
 use crate::ticket;
+use crate::wire::Peer;
 
 /// What a token begins with.
 const TOKEN_PREFIX: &str = "fwt_";
@@ -700,8 +702,13 @@ pub(crate) fn csrf(headers: &HeaderMap) -> Option<String> {
     cookie(headers).map(|secret| csrf_of(&secret))
 }
 
-/// Begins a session for `user`; returns the cookie line and the proof for changes.
-pub(crate) async fn begin(app: &Arc<App>, user: String) -> Result<(String, String)> {
+/// Begins a session for `user`; returns the cookie line and the proof for changes. `encrypted` says whether the browser may be
+/// told to send the cookie over TLS alone.
+pub(crate) async fn begin(
+    app: &Arc<App>,
+    user: String,
+    encrypted: bool,
+) -> Result<(String, String)> {
     let secret = entropy::token("")?;
     let now = app.machine_now();
     let session = LoginSession {
@@ -713,16 +720,16 @@ pub(crate) async fn begin(app: &Arc<App>, user: String) -> Result<(String, Strin
     };
     app.blocking(move |app| app.workspace().store.begin_session(&session)).await?;
     let age = SESSION_DAYS * 86_400;
-    Ok((cookie_line(app, &secret, age), csrf_of(&secret)))
+    Ok((cookie_line(&secret, age, encrypted), csrf_of(&secret)))
 }
 
 /// The cookie line that ends a session in the browser.
-pub(crate) fn gone(app: &App) -> String {
-    cookie_line(app, "", 0)
+pub(crate) fn gone(encrypted: bool) -> String {
+    cookie_line("", 0, encrypted)
 }
 
-fn cookie_line(app: &App, secret: &str, age: i64) -> String {
-    let only = if app.secure { "; Secure" } else { "" };
+fn cookie_line(secret: &str, age: i64, encrypted: bool) -> String {
+    let only = if encrypted { "; Secure" } else { "" };
     format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{only}")
 }
 
@@ -868,6 +875,28 @@ impl Brake {
             }
         }
     }
+}
+
+/// The address that a request comes from: behind a proxy that `flywheel.yaml` names, that of whom the proxy asks for.
+pub(crate) fn address_of(app: &App, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+    let lines = headers.get_all("x-forwarded-for").iter();
+    // A line that is no text names nobody, and is not passed over.
+    let lines = lines.map(|line| line.to_str().unwrap_or_default());
+    asker(&app.workspace().project.file.proxies, peer.ip(), lines)
+}
+
+/// Whether a browser asks over TLS: ours, or, as it says, that of a proxy that `flywheel.yaml` names.
+pub(crate) fn is_encrypted(app: &App, peer: Option<Peer>, headers: &HeaderMap) -> bool {
+    if app.secure {
+        return true;
+    }
+    let said = headers.get("x-forwarded-proto").and_then(|said| said.to_str().ok());
+    // The first of several is what the browser speaks.
+    let first = said.and_then(|said| said.split(',').next()).map(str::trim);
+    let workspace = app.workspace();
+    let proxies = &workspace.project.file.proxies;
+    let proxied = peer.is_some_and(|Peer(peer)| proxies.iter().any(|proxy| proxy.holds(peer.ip())));
+    proxied && first.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// Who has an address of version 6 has some 2^64 of them.

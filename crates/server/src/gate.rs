@@ -601,7 +601,8 @@ fn check_link(app: &App, request: &Request, link: &Link) -> Result<(), Problem> 
     }
     app.rates.take(&format!("link {}", link.id), 1, LINK_ASKS_MAX)?;
     if let Some(Peer(peer)) = request.extensions().get::<Peer>() {
-        let name = format!("link {} {}", link.id, auth::network_of(peer.ip()));
+        let address = auth::address_of(app, *peer, request.headers());
+        let name = format!("link {} {}", link.id, auth::network_of(address));
         app.rates.take(&name, 1, LINK_ASKS_OF_ADDRESS_MAX)?;
     }
     Ok(())

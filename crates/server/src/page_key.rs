@@ -110,7 +110,8 @@ pub(crate) fn check(
     key: &str,
 ) -> Result<(PageKey, Arc<(ApiToken, User)>)> {
     let peer = request.extensions().get::<crate::wire::Peer>();
-    let address = peer.map(|peer| auth::network_of(peer.0.ip()).to_string()).unwrap_or_default();
+    let address = peer.map(|peer| auth::address_of(app, peer.0, request.headers()));
+    let address = address.map(|at| auth::network_of(at).to_string()).unwrap_or_default();
     let found = match key.starts_with(PREFIX) {
         true => app.reader.token(&auth::token_digest(key))?,
         false => None,

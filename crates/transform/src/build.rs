@@ -6,6 +6,7 @@ mod contract;
 mod demand;
 mod diff;
 mod hook;
+mod named;
 mod past;
 mod progress;
 mod results;
@@ -117,7 +118,8 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
     progress.publish()
 }
 
-/// Runs the tests of what is selected against what readers see, in full.
+/// Runs the tests of what is selected against what readers see, in full. Tests may be selected by their own names and
+/// kinds.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a selector names nothing; the lake's and the store's own.
@@ -127,7 +129,7 @@ pub async fn test(
     exclude: &[String],
     known: &Known,
 ) -> Result<Vec<TestOutcome>> {
-    let plan = Plan::new(world.project, select, exclude, known, Some(world.now))?;
+    let plan = Plan::of_tests(world.project, select, exclude, known, world.now)?;
     let options = BuildOptions { full_refresh: true, ..BuildOptions::default() };
     let progress = Progress::new(world, &plan, options).await?;
     progress.try_published().await

@@ -45,7 +45,10 @@ pub use lineage::{
     Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
     model_columns, traced_edges,
 };
-pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
+pub use metric::{
+    CompiledMetrics, MetricColumn, MetricMistake, MetricQuery, compile_metrics, expand_metrics,
+    metric_error, metric_mistakes,
+};
 pub use owned::{refuse_ours, refuse_owned};
 pub use published::{published_plan, published_sql, published_value};
 pub use report::{

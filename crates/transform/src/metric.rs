@@ -12,6 +12,7 @@
 
 mod day;
 mod expand;
+mod mistake;
 mod part;
 mod query;
 mod render;
@@ -29,6 +30,7 @@ use serde::Serialize;
 
 use crate::names;
 
+pub use mistake::{MetricMistake, metric_error, metric_mistakes};
 pub use query::MetricQuery;
 pub use table::expand_metrics;
 pub(crate) use table::{Block, expand_over, metric_blocks};

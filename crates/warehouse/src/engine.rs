@@ -31,9 +31,13 @@ use crate::session::asked_groups::OnlyAskedGroups;
 use crate::session::constants::{ConstantsRight, MOVES_CONDITIONS};
 use crate::session::decimals::{self, DecimalsAsWritten};
 use crate::session::division::Division;
-use crate::session::filled::ToldAboveJoins;
+use crate::session::filled::{FINDS_CONSTANTS, ToldAboveJoins};
 use crate::session::join_order::FewestRows;
+use crate::session::latest::FirstIsAggregate;
+use crate::session::marks::{JOINS_CONDITIONS, MarkedRows, UnknownStaysUnknown};
+use crate::session::moments;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
+use crate::session::sorted::{SETS_SORTS, SortedAsAsked};
 use crate::spill::SpillFiles;
 
 /// The catalog all names live in.
@@ -81,36 +85,48 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The engine's rules, without one that is wrong, after ours; and one only where it is right.
+/// The engine's rules, without one that is wrong, one only where it is right, and ours: what must not be believed is hidden once all
+/// constants are known, and what is still not sorted is sorted once all sorts are set.
 fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(ToldAboveJoins);
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    let rules = rules.filter(|rule| rule.name() != CONDITIONS_TWICE).map(|rule| {
-        match rule.name() == HANDS_DOWN {
+    let rules = rules.filter(|rule| rule.name() != CONDITIONS_TWICE).flat_map(|rule| {
+        let then: Option<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = match rule.name() {
+            FINDS_CONSTANTS => Some(Arc::new(ToldAboveJoins)),
+            SETS_SORTS => Some(Arc::new(SortedAsAsked)),
+            _ => None,
+        };
+        let rule = match rule.name() == HANDS_DOWN {
             true => Arc::new(WhereNamesTell(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
             false => rule,
-        }
+        };
+        iter::once(rule).chain(then)
     });
-    iter::once(ours).chain(rules).collect()
+    rules.collect()
 }
 
 /// The engine's rules that make a plan complete, after ours.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(DecimalsAsWritten);
-    iter::once(ours).chain(Analyzer::new().rules).collect()
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
+        [Arc::new(DecimalsAsWritten), Arc::new(UnknownStaysUnknown), Arc::new(FirstIsAggregate)];
+    ours.into_iter().chain(Analyzer::new().rules).collect()
 }
 
-/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, and ours: joins are put in order once
-/// conditions are where their tables are, and groups are left out at the end.
+/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, and ours: what is asked for rows is
+/// joined where the engine would not, joins are put in order once conditions are where their tables are, and groups are left
+/// out at the end.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OnlyAskedGroups);
     let rules = Optimizer::new().rules.into_iter();
-    let rules = rules.flat_map(|rule| match rule.name() == MOVES_CONDITIONS {
-        true => vec![
-            Arc::new(ConstantsRight(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
-            Arc::new(FewestRows),
-        ],
-        false => vec![rule],
+    let rules = rules.flat_map(|rule| {
+        let (moves, joins) = (rule.name() == MOVES_CONDITIONS, rule.name() == JOINS_CONDITIONS);
+        match (moves, joins) {
+            (true, _) => vec![
+                Arc::new(ConstantsRight(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
+                Arc::new(FewestRows),
+            ],
+            (_, true) => vec![Arc::new(MarkedRows) as Arc<dyn OptimizerRule + Send + Sync>, rule],
+            _ => vec![rule],
+        }
     });
     rules.chain(iter::once(ours)).collect()
 }
@@ -149,6 +165,7 @@ impl Engine {
             .with_physical_optimizer_rules(rules())
             .build();
         let learners = Lent::default();
+        let template = moments::as_promised(template).map_err(from_engine)?;
         let mut template = function::register(template, &learners).map_err(from_engine)?;
         let division = Arc::new(Division { exact: exact_division });
         template.register_expr_planner(division).map_err(from_engine)?;

@@ -1,5 +1,6 @@
 //! Errors of the engine, the store and the file formats as ours, with what mends them.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::path::Path as FilePath;
 
@@ -149,6 +150,9 @@ pub(crate) fn from_engine(error: DataFusionError) -> Error {
 
 /// The engine's own words as a message: first line, lower case start, no full stop.
 fn invalid_text(text: &str) -> Error {
+    if let Some(error) = unfit(text) {
+        return error;
+    }
     let line = text.lines().next().unwrap_or_default().trim_end_matches('.');
     let mut chars = line.chars();
     let line = match (chars.next(), chars.clone().next()) {
@@ -162,6 +166,43 @@ fn invalid_text(text: &str) -> Error {
         Some(hint) => made.hint(hint),
         None => made,
     }
+}
+
+/// What is wrong with a call that fits none of a function's forms, all of which the engine lists.
+fn unfit(text: &str) -> Option<Error> {
+    let (before, after) = text.split_once("' failed to match any signature")?;
+    let (_, function) = before.rsplit_once("Function '")?;
+    let (mut counts, mut given) = (BTreeSet::new(), "");
+    for form in after.split("unction '").skip(1) {
+        let Some((wanted, received)) = form.split_once("but received ") else { continue };
+        let count = wanted.split(' ').find_map(|word| word.parse::<usize>().ok());
+        // Some forms say in words how many they take.
+        if count.is_none() && received.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        let Some(count) = count else {
+            // A form that takes as many arguments, of which one is of another type.
+            let ends = [" (DataType", ",Error", ". No function", "\n"];
+            let kind = ends
+                .iter()
+                .fold(received, |kind, end| kind.split_once(*end).map_or(kind, |(kind, _)| kind));
+            let message =
+                format!("{function} does not take a value of the type {}", kind.trim_end());
+            return Some(
+                Error::invalid(message).hint("Convert it first, as in cast(x as double)."),
+            );
+        };
+        counts.insert(count);
+        given = received.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    }
+    let wanted: Vec<String> = counts.iter().map(ToString::to_string).collect();
+    let what = match wanted.as_slice() {
+        [] => return None,
+        [one] if one == "1" => "argument",
+        _ => "arguments",
+    };
+    let wanted = wanted.join(" or ");
+    Some(Error::invalid(format!("{function} takes {wanted} {what} and not {given}")))
 }
 
 /// An error that several partitions share can only be looked at, not taken apart.

@@ -47,7 +47,7 @@ pub use session::{
     Parameter, Parameters, Places, Query, Reads, Seen, Session, Sight, check_chains,
     check_expression, is_definition, is_edit, reads,
 };
-pub use shape::{conform, union};
+pub use shape::{NAME_FORBIDDEN, conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState, WaitingChanges};
 pub use text::{csv_line, texts, values};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

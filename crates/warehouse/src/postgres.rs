@@ -25,7 +25,7 @@ pub use speech::Told;
 pub use value::{Form, data_rows};
 
 pub(crate) use parameter::{list_of, type_of, type_of_cast};
-pub(crate) use speech::{Spoken, translate};
+pub(crate) use speech::{Spoken, path, translate};
 
 use crate::Query;
 

@@ -5,6 +5,7 @@
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+mod aliases;
 mod allowance;
 pub(crate) mod asked_groups;
 mod chain;
@@ -13,21 +14,30 @@ pub(crate) mod decimals;
 mod define;
 mod dialect;
 pub(crate) mod division;
+mod durations;
 mod edit;
 pub(crate) mod filled;
 mod guard;
 pub(crate) mod join_order;
+pub(crate) mod latest;
 mod learned;
+pub(crate) mod marks;
+pub(crate) mod moments;
 mod names;
 pub(crate) mod namesakes;
+mod outputs;
 mod parameters;
 mod pass;
 mod postgres;
 mod query;
 mod scalars;
 mod sight;
+pub(crate) mod sorted;
 mod tables;
 mod texts;
+mod unpivot;
+mod using;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -15,8 +15,8 @@ use flywheel_base::{Error, Result};
 
 use crate::{Location, SchemaChange};
 
-/// Characters Delta does not allow in a column's name without column mapping.
-const NAME_FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
+/// Characters that no column's name may have: Delta does not allow them without column mapping.
+pub const NAME_FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 /// Digits a Delta decimal can hold.
 const DECIMAL_DIGITS_MAX: u8 = 38;
 

@@ -104,8 +104,9 @@ pub fn choose(
         }
         None => {
             let fit = likeliest(models, &histories)?;
-            let why = "there is too little history to hold some of it back";
-            let reason = likely(models, &fit, why);
+            let why =
+                format!("there is too little history to hold its last {holdout_days} {unit} back");
+            let reason = likely(models, &fit, &why);
             (fit, reason)
         }
     };

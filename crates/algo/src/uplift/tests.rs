@@ -3,6 +3,7 @@
 use flywheel_base::{ErrorKind, Rng};
 use serde_json::Value;
 
+use super::assignment::foretold;
 use super::qini::{effect_at, qini};
 use super::{Experiment, Kind, Uplift};
 
@@ -113,4 +114,28 @@ fn what_cannot_be_fitted_or_judged_is_refused() {
         "share of 0",
     );
     assert!(effect_at(&[0.1, 0.2], &[true, false], &[true, false], 0.5, 0.95).unwrap().is_none());
+}
+
+#[test]
+fn features_foretell_who_was_treated_only_where_somebody_chose() {
+    let (features, by_chance, happened) = world(3_000, 5);
+    let chosen: Vec<bool> = features.chunks_exact(2).map(|row| row[1] > 0.3).collect();
+    let found = |treated: &[bool]| {
+        let (known, judged) = (0..1_500, 1_500..3_000);
+        let [known, judged] = [known, judged].map(|units| Experiment {
+            features: &features[2 * units.start..2 * units.end],
+            treated: &treated[units.clone()],
+            happened: &happened[units],
+        });
+        foretold(&known, &judged, 1.0, 0.999).unwrap().unwrap()
+    };
+    let chance = found(&by_chance);
+    assert!(chance.contains(0.5), "{chance:?}");
+    let choice = found(&chosen);
+    assert!(choice.low > 0.99, "{choice:?}");
+    let narrow =
+        Experiment { features: &features[..10], treated: &chosen[..10], happened: &happened[..10] };
+    let wide = Experiment { features: &features, treated: &chosen, happened: &happened };
+    let error = foretold(&wide, &narrow, 1.0, 0.999).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }

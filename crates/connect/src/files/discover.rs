@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::drive::sample;
 use super::{Format, Root, VisibleFile, Way};
@@ -51,24 +51,37 @@ pub(super) fn discover<F: Format>(ctx: &SourceContext, root: &Root) -> Result<Ve
             _ => pattern,
         };
         let files: Vec<VisibleFile> = found.into_iter().map(|(_, file)| file).collect();
-        streams.push(stream::<F>(ctx, path, &files)?);
+        // A file that cannot be read is still a stream; reading it says why.
+        let parts = match files.as_slice() {
+            [only] => F::parts(only).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if parts.len() < 2 {
+            let value = json!({ "path": path });
+            streams.push(stream::<F>(ctx, path, value, &files)?);
+            continue;
+        }
+        for (key, part) in parts {
+            let value = json!({ "path": path, key: part });
+            streams.push(stream::<F>(ctx, format!("{path}/{part}"), value, &files)?);
+        }
     }
     Ok(streams)
 }
 
 fn stream<F: Format>(
     ctx: &SourceContext,
-    path: String,
+    name: String,
+    value: Value,
     files: &[VisibleFile],
 ) -> Result<StreamInfo> {
-    let value = json!({ "path": path });
     let request = ReadRequest::full(value.clone(), ctx.now);
     let format = F::new(settings("stream", value.clone())?, &request)?;
     // A file that cannot be read is still a stream; reading it says why.
     let columns = sample(&format, files).map(|sample| sample.columns().collect());
     let schema = TableSchema::new(columns.unwrap_or_default(), false);
     Ok(StreamInfo {
-        name: path,
+        name,
         stream: value,
         schema: std::sync::Arc::clone(schema.arrow()),
         columns: schema.columns().iter().filter_map(crate::page::Column::declarable).collect(),

@@ -156,6 +156,15 @@ impl files::Format for ExcelFormat {
         Ok(Self { stream, parsing: Arc::new(parsing), last: Mutex::default() })
     }
 
+    fn parts(file: &VisibleFile) -> Result<Vec<(&'static str, String)>> {
+        if file.size > WORKBOOK_BYTES_MAX {
+            return Ok(Vec::new());
+        }
+        let (bytes, _) = read_all(file)?;
+        let names = sheet::names(file, &bytes.into())?;
+        Ok(names.into_iter().map(|name| ("sheet", name)).collect())
+    }
+
     fn settings(&self) -> FileSettings {
         FileSettings {
             path: self.stream.path.clone(),

@@ -17,6 +17,7 @@ mod read;
 mod relation;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -216,6 +217,14 @@ impl Source for Reader {
 
     async fn check_log(&self) -> Result<()> {
         ChangeLog::end_of(&self.server).await.map(drop)
+    }
+
+    async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
+        let mut connection = self.server.connect().await?;
+        let versioned = relation::versioned(&mut connection, self.server.database()?).await?;
+        connection.close().await;
+        let why = "is system-versioned, so that its log has rows of the past among those of now";
+        Ok(versioned.into_iter().map(|table| (table, why.to_owned())).collect())
     }
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {

@@ -28,6 +28,8 @@ mod read;
 mod relation;
 mod rows;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use flywheel_base::Result;
 use futures::stream::BoxStream;
@@ -122,6 +124,10 @@ impl Source for Database {
 
     async fn check_log(&self) -> Result<()> {
         log::check(&self.server).await
+    }
+
+    async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
+        discover::unfollowed(&self.server).await
     }
 
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {

@@ -28,6 +28,18 @@ const NO_CLASS: &str = "-";
 /// Over so many days ahead the value of demand is reckoned.
 const VALUE_DAYS: usize = 28;
 
+/// For how many units of an audience the learner has no forecast, so that nothing is ordered; none before its first fit.
+pub(crate) fn without_forecast(
+    ctx: &Context<'_>,
+    settings: &Reorder,
+    units: &[Option<String>],
+) -> Result<usize> {
+    let Some(fit) = last_fit(ctx, &settings.learner)? else { return Ok(0) };
+    let stored = forecast::load(ctx, &fit.digest)?;
+    let unknown = |unit: &&String| !stored.series.contains_key(unit.as_str());
+    Ok(units.iter().flatten().filter(unknown).count())
+}
+
 /// The class by value of each item of an audience, as far as its forecast and cost are known.
 pub(crate) struct Classes(BTreeMap<String, char>);
 

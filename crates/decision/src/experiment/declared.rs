@@ -45,6 +45,14 @@ enum For {
     Values,
 }
 
+/// The queries of a metric.
+pub(super) fn queries(metric: &DeclaredMetric) -> Vec<&str> {
+    match &metric.measure {
+        Measure::Ratio(of) => vec![of.numerator.as_str(), of.denominator.as_str()],
+        Measure::Quantile(of) => vec![of.events.as_str()],
+    }
+}
+
 /// Adds up what the declared metrics count, for each unit.
 ///
 /// # Errors

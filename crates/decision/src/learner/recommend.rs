@@ -71,7 +71,10 @@ struct Data {
     listing: Listing,
     /// The columns that a ranker reads of each item.
     facts: Vec<Vec<f64>>,
+    /// Rows that count.
     rows: usize,
+    /// Rows of later than the moment of the fit, which were left out.
+    later: usize,
 }
 
 /// Fits, judges on held-back time if asked to, and scores everybody.
@@ -107,17 +110,23 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
         if frame.has("weight") { frame.numbers("weight")? } else { vec![Some(1.0); frame.rows()] };
     let catalogue = items(ctx, name, settings).await?;
     let stock = listing::stock(ctx, name, settings).await?;
-    let users = Vocabulary::new(user_ids.iter().map(String::as_str))?;
+    // What comes after the moment of the fit is not known yet: a replay over rows that landed at once learns no future.
+    let rows = user_ids.iter().zip(&item_ids).zip(moments).zip(weights);
+    let rows: Vec<_> = rows.filter(|((_, at), _)| *at <= ctx.now.micros()).collect();
+    let later = user_ids.len() - rows.len();
+    let users = Vocabulary::new(rows.iter().map(|(((user, _), _), _)| user.as_str()))?;
     let items = Vocabulary::new(
-        item_ids.iter().map(String::as_str).chain(catalogue.keys().map(String::as_str)),
+        rows.iter()
+            .map(|(((_, item), _), _)| item.as_str())
+            .chain(catalogue.keys().map(String::as_str)),
     )?;
     let known = |vocabulary: &Vocabulary, id: &str| {
         vocabulary
             .index(id)
             .ok_or_else(|| Error::internal("an id is missing in its own vocabulary"))
     };
-    let mut events = Vec::with_capacity(user_ids.len());
-    for (((user, item), at), weight) in user_ids.iter().zip(&item_ids).zip(moments).zip(weights) {
+    let mut events = Vec::with_capacity(rows.len());
+    for (((user, item), at), weight) in rows {
         let weight = weight.unwrap_or(1.0);
         refuse_weight(&what, user, item, weight)?;
         let (user, item) = (known(&users, user)?, known(&items, item)?);
@@ -151,7 +160,7 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
             catalogue.get(of_item(index)).map_or_else(|| unknown.clone(), |item| item.facts.clone())
         })
         .collect();
-    Ok(Data { users, items, interactions, texts, vectors, names, listing, facts, rows })
+    Ok(Data { users, items, interactions, texts, vectors, names, listing, facts, rows, later })
 }
 
 /// Fails if a user is called as everybody's list is: one of them would stand in the other's place.
@@ -329,7 +338,11 @@ fn fit_and_serve(
     }
     if data.interactions.cell_count() == 0 {
         let bytes = stored(&data, &[], None)?;
-        let detail = json!({"algorithm": algorithm, "evidence": "none yet"});
+        let mut detail = json!({"algorithm": algorithm, "evidence": "none yet"});
+        if let Some((detail, notice)) = detail.as_object_mut().zip(all_later(data.later, now)) {
+            detail.insert("later".to_owned(), json!(data.later));
+            detail.insert("notices".to_owned(), json!([notice]));
+        }
         let nobody = vec![Vec::new(); data.users.len() + 1];
         return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
     }
@@ -364,9 +377,34 @@ fn fit_and_serve(
         if settings.algorithm == RecommendAlgorithm::Auto {
             object.insert("choice".to_owned(), told(chosen.as_ref()));
         }
+        if data.later > 0 {
+            object.insert("later".to_owned(), json!(data.later));
+        }
+        if let Some(notice) = border.and_then(|border| unjudged(&data.interactions, border)) {
+            object.insert("notices".to_owned(), json!([notice]));
+        }
     }
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
+}
+
+/// What is told where nothing is learned although there are `later` rows.
+fn all_later(later: usize, now: Timestamp) -> Option<String> {
+    (later > 0).then(|| {
+        format!(
+            "there is nothing to learn from yet: {later} interactions are of later than the fit, {now}"
+        )
+    })
+}
+
+/// What is told where nothing happened since `border`, after which interactions were to judge the fit.
+fn unjudged(interactions: &Interactions, border: Timestamp) -> Option<String> {
+    let latest = interactions.latest().filter(|latest| *latest < border.micros())?;
+    Some(format!(
+        "nothing is held back to judge the fit by: there is no interaction since {}, the newest is of {}",
+        border.date(),
+        Timestamp::from_micros(latest).date()
+    ))
 }
 
 /// What `algorithm: auto` comes to on all that is not held back; none if that is too little to compare on.
@@ -701,6 +739,26 @@ mod tests {
             at: Some(i64::from(place)),
         };
         Interactions::new(6, 9, (0..40).map(event)).unwrap()
+    }
+
+    #[test]
+    fn data_that_end_before_what_is_held_back_say_why_nothing_is_judged() {
+        const DAY: i64 = 86_400_000_000;
+        let event = |place: u32| Interaction {
+            user: place % 6,
+            item: place % 9,
+            weight: 1.0,
+            at: Some(i64::from(place) * DAY),
+        };
+        let old = Interactions::new(6, 9, (0..40).map(event)).unwrap();
+        assert_eq!(unjudged(&old, Timestamp::from_day(39)), None);
+        let told = unjudged(&old, Timestamp::from_day(40)).unwrap();
+        assert!(told.ends_with("since 1970-02-10, the newest is of 1970-02-09"), "{told}");
+        let none = Interactions::new(6, 9, Vec::new()).unwrap();
+        assert_eq!(unjudged(&none, Timestamp::from_day(40)), None);
+        assert_eq!(all_later(0, Timestamp::from_day(40)), None, "there is no row at all");
+        let told = all_later(3, Timestamp::from_day(40)).unwrap();
+        assert!(told.contains("3 interactions are of later than the fit, 1970-02-10"), "{told}");
     }
 
     #[test]

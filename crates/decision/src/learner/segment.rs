@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use flywheel_algo::segment::kmeans::{self, Clusters};
-use flywheel_algo::segment::lifecycle::{Rules, Standing, stages};
+use flywheel_algo::segment::lifecycle::{Rules, Stage, Standing, stages};
 use flywheel_algo::segment::rfm::{Customer, Purchase, customers};
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::resource::learner::Segment;
@@ -115,10 +115,13 @@ pub(super) async fn learn(
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
     standings.iter().for_each(|standing| *stages.entry(standing.stage.name()).or_default() += 1);
-    let detail = json!({
+    let mut detail = json!({
         "stages": stages, "moves": moves.len(), "centres": clusters.as_ref().map(|c| &c.centres),
         "inertia": clusters.as_ref().map(|c| c.inertia),
     });
+    if let Some((detail, notice)) = detail.as_object_mut().zip(all_lost(&customers, &standings)) {
+        detail.insert("notices".to_owned(), json!([notice]));
+    }
     Ok((
         Fitted { bytes, rows_in: purchases.len() as u64, detail, measures: Vec::new() },
         artifact,
@@ -245,6 +248,15 @@ fn rows(
     standings.iter().map(row).collect()
 }
 
+/// What is told where everybody who ever bought is churned: the events end long before the fit, and stages tell nobody apart.
+fn all_lost(customers: &[Customer], standings: &[Standing]) -> Option<String> {
+    let newest = customers.iter().map(|customer| customer.recency_days).reduce(f64::min)?;
+    let lost = |standing: &Standing| matches!(standing.stage, Stage::Churned | Stage::Prospect);
+    standings.iter().all(lost).then(|| {
+        format!("everybody who ever bought is churned: the newest purchase is {newest:.0} days old")
+    })
+}
+
 /// Who is at another stage than after the last fit.
 fn moves(ctx: &Context<'_>, before: &Frame<'_>, standings: &[Standing]) -> Result<Vec<Move>> {
     let (units, stages) = (before.texts("unit_id")?, before.texts("stage")?);
@@ -261,4 +273,28 @@ fn moves(ctx: &Context<'_>, before: &Frame<'_>, standings: &[Standing]) -> Resul
             turn: ctx.turn,
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_end_long_before_the_fit_are_told() {
+        let buy = |customer: &str, day| Purchase {
+            customer: customer.to_owned(),
+            at: Timestamp::from_day(day),
+            value: 9.0,
+        };
+        let purchases = [buy("a", 1), buy("a", 15), buy("a", 29), buy("b", 8), buy("b", 28)];
+        let told = |day| {
+            let customers = customers(&purchases, Timestamp::from_day(day)).unwrap();
+            let prospects = ["new".to_owned()];
+            all_lost(&customers, &stages(&customers, &prospects, &Rules::default()).unwrap())
+        };
+        assert_eq!(told(30), None);
+        let lost = told(1_029).unwrap();
+        assert!(lost.ends_with("the newest purchase is 1000 days old"), "{lost}");
+        assert_eq!(all_lost(&[], &[]), None, "nobody has bought yet");
+    }
 }

@@ -1,5 +1,6 @@
 //! `uplift`: for whom a treatment changes the outcome, learned from units that chance treated or left alone.
 
+use flywheel_algo::uplift::assignment;
 use flywheel_algo::uplift::qini::{effect_at, qini};
 use flywheel_algo::uplift::{self, Experiment};
 use flywheel_base::{Error, Result, Timestamp, digest};
@@ -39,6 +40,12 @@ const BEST: f64 = 0.3;
 
 /// The confidence of that effect; only its middle is told.
 const CONFIDENCE: f64 = 0.95;
+
+/// How well features may rank who was treated before it is told that chance did not choose them; chance ranks at .5.
+const CHOSEN: f64 = 0.55;
+
+/// The confidence with which they rank them better than that.
+const CHOSEN_CONFIDENCE: f64 = 0.999;
 
 /// Units of an arm below which a ranking is told to be luck.
 const ARM_MIN: usize = 100;
@@ -125,7 +132,10 @@ pub(super) async fn learn(
     let with = all.treated.iter().filter(|treated| **treated).count();
     let without = all.treated.len() - with;
     notices.extend(of_scores);
-    notices.extend(few(with, without));
+    notices.extend(match few(with, without) {
+        Some(few) => Some(few),
+        None => chosen(&known, &held)?,
+    });
     let mut detail = json!({
         "features": stored.features,
         "method": kind.name(),
@@ -237,6 +247,23 @@ fn few(with: usize, without: usize) -> Option<String> {
     })
 }
 
+/// What is told of an experiment whose features foretell who was treated, on units that were held back.
+fn chosen(known: &Units, held: &Units) -> Result<Option<String>> {
+    if !(known.has_both() && held.has_both()) {
+        return Ok(None);
+    }
+    let (known, held) = (known.experiment(), held.experiment());
+    let found = assignment::foretold(&known, &held, PENALTY, CHOSEN_CONFIDENCE)?;
+    Ok(found.filter(|found| found.low > CHOSEN).map(|found| {
+        format!(
+            "the features foretell who was treated (AUC {:.2}, where chance chooses 0.50): unless the experiment treated kinds \
+             of units in different shares, somebody chose them, or a feature is from after the treatment, and the uplift is not \
+             to be believed",
+            found.estimate
+        )
+    }))
+}
+
 /// A column that says yes or no of every unit.
 fn flags(frame: &Frame<'_>, column: &str) -> Result<Vec<bool>> {
     let flags = frame.flags(column)?;
@@ -338,5 +365,22 @@ mod tests {
         assert_eq!(few(100, 100), None);
         let told = few(12, 400).unwrap();
         assert!(told.contains("12 treated units and 400 others"), "{told}");
+    }
+
+    #[test]
+    fn an_experiment_in_which_somebody_chose_whom_to_treat_is_told_of() {
+        let units = |chosen: bool| {
+            let mut units = Units::default();
+            for at in 0..2_000_u32 {
+                let (feature, other) = (f64::from(at * 37 % 101), f64::from(at * 53 % 97));
+                let treated = if chosen { feature > 40.0 } else { at * 7_919 % 1_000 < 500 };
+                units.push(&[feature, other], treated, at.is_multiple_of(5));
+            }
+            units
+        };
+        assert_eq!(chosen(&units(false), &units(false)).unwrap(), None);
+        let told = chosen(&units(true), &units(true)).unwrap().unwrap();
+        assert!(told.contains("AUC 1.00") && told.contains("somebody chose them"), "{told}");
+        assert_eq!(chosen(&Units::default(), &units(true)).unwrap(), None, "nothing was held back");
     }
 }

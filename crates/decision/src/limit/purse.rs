@@ -4,7 +4,7 @@
 //! is made again finds the same left.
 
 use flywheel_base::calendar::Timing;
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp, suggest};
 use flywheel_project::resource::policy::{Budget, BudgetPeriod, Cost, Pacing, Policy};
 use flywheel_project::resource::quantity::Duration;
 
@@ -69,10 +69,17 @@ impl Purse {
 /// What treating a unit costs.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if the unit has no cost, or one below 0.
+/// [`flywheel_base::ErrorKind::Invalid`] if the unit has no cost, or one below 0, or the audience no such column.
 pub(crate) fn cost_of(name: &str, budget: &Budget, unit: &Unit) -> Result<f64> {
     let (cost, column) = match &budget.cost {
         Cost::Number(cost) => (Some(*cost), "budget.cost"),
+        Cost::Column(column) if !unit.columns.contains_key(column) => {
+            let known = unit.columns.keys().map(String::as_str);
+            return Err(Error::invalid(format!(
+                "policy \"{name}\": budget: the audience has no column \"{column}\""
+            ))
+            .hint(suggest::hint(column, known)));
+        }
         Cost::Column(column) => (number_of(unit, column), column.as_str()),
     };
     cost.filter(|cost| (0.0..=MOST).contains(cost)).ok_or_else(|| {
@@ -179,6 +186,12 @@ mod tests {
             id: "u1".into(),
             columns: json!({"cost": cost}).as_object().unwrap().clone(),
         };
+        let error = cost_of("p", &budget(&json!({"cost": "csot"})), &unit(&json!(1))).unwrap_err();
+        let report = error.report();
+        assert!(
+            report.contains("no column \"csot\"") && report.contains("mean \"cost\""),
+            "{report}"
+        );
         let by_column = budget(&json!({"cost": "cost"}));
         assert_eq!(cost_of("p", &by_column, &unit(&json!(2.5))).unwrap(), 2.5);
         assert_eq!(cost_of("p", &by_column, &unit(&json!("0.1"))).unwrap(), 0.1);

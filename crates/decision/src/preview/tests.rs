@@ -294,3 +294,16 @@ async fn a_halt_stops_deciding_and_delivering_and_what_was_paused_before_stays_s
     let acted = Box::pin(act(&ctx)).await.unwrap();
     assert_eq!((acted.delivered, acted.halted), (made.queued, None));
 }
+
+#[tokio::test]
+async fn a_bound_on_a_number_that_nothing_has_is_told() {
+    // Older ones wait, and younger ones do not; a number has its name in the audience or in what is sent.
+    for (of, is_told) in [("age", false), ("years", false), ("agee", true)] {
+        let approve = format!("approve: {{above: 200, of: {of}, by: anyone}}\n");
+        let more = format!("choose: {{candidates: [{{name: a}}]}}\n{SENDS}{approve}");
+        let desk = Desk::new(UNITS, &more).await;
+        let notes = desk.preview(at(1)).await.unwrap().notes;
+        let told = format!("None of them has a number \"{of}\", which `approve` compares");
+        assert_eq!(notes.iter().any(|note| note.starts_with(&told)), is_told, "{notes:?}");
+    }
+}

@@ -40,6 +40,11 @@ impl Runs for Init {
             point_orders_at(&dir, &data)?;
         }
         app.output.message(&format!("made {} files in {}", written.len(), dir.display()));
+        let ignored = dir.join(".gitignore");
+        if !written.contains(&ignored) {
+            app.output
+                .message("the folder's own .gitignore is kept: let it name .flywheel/ and .env");
+        }
         app.output.message(&format!(
             "next: cd {} && flywheel check && flywheel turn",
             self.dir.display()

@@ -3,13 +3,18 @@
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_project::Project;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::metrics::{Described, described, names};
+use flywheel_runtime::status::blocked;
 use flywheel_runtime::{Access, Workspace, catalogue};
-use flywheel_transform::{CompiledMetrics, MetricQuery, compile_metrics};
+use flywheel_transform::{
+    CompiledMetrics, MetricQuery, compile_metrics, metric_error, metric_mistakes,
+};
 
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid, Output};
+use crate::selection::InEnvironment;
 
 /// Options of `flywheel metric`.
 #[derive(Debug, Args)]
@@ -34,6 +39,13 @@ enum Verb {
         /// Reads as a user or role of the server does, by the project's rules: a user, a role, or user/role
         #[arg(long = "as", value_name = "USER|ROLE")]
         reader: Option<String>,
+        #[command(flatten)]
+        environment: InEnvironment,
+    },
+    /// Checks that tables have what metrics are made of: keys, dimensions and measures
+    Check {
+        #[command(flatten)]
+        environment: InEnvironment,
     },
     /// Shows the SQL that answers a question about metrics
     Compile(Question),
@@ -89,7 +101,12 @@ impl Runs for Metric {
     const ABOUT: &'static str = "Lists, shows and answers questions about metrics";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let workspace: Workspace = app.open(Access::Read).await?;
+        let workspace: Workspace = match &self.verb {
+            Verb::Query { environment, .. } | Verb::Check { environment } => {
+                environment.open(&app, Access::Read).await?
+            }
+            Verb::List | Verb::Show { .. } | Verb::Compile(_) => app.open(Access::Read).await?,
+        };
         let project = &workspace.project;
         match self.verb {
             Verb::List => list(app.output, project)?,
@@ -101,19 +118,29 @@ impl Runs for Metric {
                     _ => app.output.line(&compiled.sql)?,
                 }
             }
-            Verb::Query { question, reader } => {
+            Verb::Check { .. } => return Box::pin(check(app.output, &workspace)).await,
+            Verb::Query { question, reader, environment: _ } => {
                 let reading = super::sql::reading(&workspace, reader.as_deref())?;
                 let measured = reading.granted(project).map(|granted| Box::new(granted.measured()));
                 let project = measured.as_deref().unwrap_or(project);
                 let compiled = compile(app.output, project, question)?;
                 let session = workspace.session_for(&compiled.sql, &reading).await?;
-                let query = session.query(&compiled.sql).await.map_err(|error| {
-                    error.context("the metrics' SQL, which `flywheel metric compile` shows")
-                })?;
+                let query = match session.query(&compiled.sql).await {
+                    Ok(query) => query,
+                    Err(error) => {
+                        let told = metric_error(project, &session, &compiled.sql, error);
+                        return Err(Box::pin(told).await);
+                    }
+                };
                 let batches = query.collect().await?;
-                let tables = query.tables().into_iter().map(|table| table.to_string());
-                let metrics = compiled.columns.iter().filter_map(|column| column.metric.clone());
-                let read: Vec<String> = tables.chain(metrics).collect();
+                let mut read: Vec<String> =
+                    query.tables().into_iter().map(|table| table.to_string()).collect();
+                for table in blocked(&workspace)?.iter().filter(|table| read.contains(table)) {
+                    app.output.message(&format!(
+                        "{table} is read at its last good version; what came later is not published"
+                    ));
+                }
+                read.extend(compiled.columns.iter().filter_map(|column| column.metric.clone()));
                 catalogue::note_reads(&workspace, &read, &catalogue::reader(), "metric");
                 app.output.batches(&query.schema(), &batches)?;
             }
@@ -128,6 +155,32 @@ fn compile(output: Output, project: &Project, question: Question) -> Result<Comp
         output.message(note);
     }
     Ok(compiled)
+}
+
+/// Shows what tables do not have; it fails if anything is missing.
+async fn check(output: Output, workspace: &Workspace) -> Result<Exit> {
+    let session = workspace.session(&Reading::Owner).await?;
+    let mistakes = Box::pin(metric_mistakes(&workspace.project, &session)).await;
+    let exit = if mistakes.is_empty() { Exit::Done } else { Exit::Failed };
+    if output.format == Format::Json {
+        output.json(&mistakes)?;
+        return Ok(exit);
+    }
+    let mut grid = Grid::new(&["semantic", "part", "reason", "hint", "file"]);
+    for mistake in &mistakes {
+        grid.row(vec![
+            mistake.semantic.clone(),
+            mistake.part.clone(),
+            mistake.reason.clone(),
+            mistake.hint.clone().unwrap_or_default(),
+            mistake.file.clone(),
+        ]);
+    }
+    match mistakes.is_empty() {
+        true => output.line("tables have all that metrics are made of")?,
+        false => output.grid(&grid)?,
+    }
+    Ok(exit)
 }
 
 fn list(output: Output, project: &Project) -> Result<()> {

@@ -273,8 +273,16 @@ fn shown(app: &App, found: &[Verified]) -> Result<Exit> {
         }
         if one.rows_rejected > 0 {
             app.output.message(&format!(
-                "{}: {} rows of the source cannot be read; see `flywheel quarantine list`",
+                "{}: {} rows of the source cannot be read, so they are not in the target; see \
+                 `flywheel quarantine list`, mend them or declare their columns as text, or leave \
+                 them out with `only` or `where`",
                 one.stream, one.rows_rejected
+            ));
+        }
+        if one.rows_rejected_target > 0 {
+            app.output.message(&format!(
+                "{}: {} rows of the target cannot be read, so they are not compared",
+                one.stream, one.rows_rejected_target
             ));
         }
     }

@@ -41,7 +41,8 @@ impl Runs for Reconcile {
             streams: &self.streams,
             skip: &self.skip,
             repair: self.repair,
-            lenient: false,
+            // Streams that are named are meant; of a sync, what can be compared is.
+            lenient: self.streams.is_empty(),
         };
         let compared = compare::compare(&workspace, &options, &progress).await;
         drop(progress);

@@ -66,7 +66,7 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
     app.output.line("")?;
     app.output.grid(&tables)?;
     app.output.line(&format!(
-        "\n{} rows in quarantine · {} models published{} · outbox: {} pending, {} dead{}",
+        "\n{} rows in quarantine · {} models published{} · outbox: {} pending, {} dead{}{}",
         wheel.quarantined,
         wheel.models,
         if wheel.blocked.is_empty() {
@@ -79,6 +79,10 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
         match wheel.outbox_discarded {
             0 => String::new(),
             count => format!(", {count} discarded"),
+        },
+        match wheel.outbox_waiting {
+            0 => String::new(),
+            count => format!(", {count} to be approved (`flywheel approvals list`)"),
         }
     ))?;
     for one in &wheel.followed {

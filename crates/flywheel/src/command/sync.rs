@@ -27,6 +27,9 @@ pub(crate) struct Sync {
     /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost; where a named sync has none, everything from its start, also what was cut off
     #[arg(long)]
     restart: bool,
+    /// With --restart: only these streams of the one sync that is named; the others go on where they were
+    #[arg(long = "stream", value_name = "STREAM", requires = "restart")]
+    streams: Vec<String>,
     /// Goes on until Ctrl-C: follows logs of changes, and reads all other streams again and again
     #[arg(long, conflicts_with = "restart")]
     follow: bool,
@@ -112,10 +115,18 @@ impl Runs for Sync {
             return self.forget(&app, &workspace).await;
         }
         let progress = Progress::new(app.output, "sync");
-        let synced = if self.follow {
-            Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
-        } else {
-            Box::pin(run::sync_each(&workspace, &self.names, self.restart, &progress)).await
+        let synced = match (self.names.as_slice(), self.streams.as_slice()) {
+            _ if self.follow => {
+                Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
+            }
+            (names, []) => {
+                Box::pin(run::sync_each(&workspace, names, self.restart, &progress)).await
+            }
+            ([name], streams) => {
+                Box::pin(run::sync_anew(&workspace, name, streams, &progress)).await
+            }
+            _ => Err(Error::invalid("which sync are the streams of?")
+                .hint("Name one: `flywheel sync NAME --restart --stream STREAM`.")),
         };
         drop(progress);
         let Synced { landed, errors } = synced?;

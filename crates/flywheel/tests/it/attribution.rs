@@ -60,6 +60,10 @@ fn what_waits_for_a_person_has_touched_nobody() {
     house.write("data/orders-2024-05-02.csv", format!("{HEAD}{order}"));
     house.ok(&["turn", "--replay", "2024-05-02"]);
     assert_eq!(shares(&house, "o1"), ["offer,2024-05-01,1.0,1.0,1.0,1.0,1.0"]);
+    let waiting = house.cell("select count(*) from system.approvals where status = 'waiting'");
+    let told = format!(", {waiting} to be approved (`flywheel approvals list`)");
+    let status = house.ok(&["status"]);
+    assert!(waiting != "0" && status.contains(&told), "{status}");
 }
 
 #[test]

@@ -135,8 +135,16 @@ fn a_folder_that_is_no_project_or_not_empty_is_left_alone() {
     let output = binary().args(["-C", "/", "status"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     house.write("full/keep.txt", "mine");
-    let output = binary().arg("init").arg(house.dir().join("full")).output().unwrap();
-    assert!(!output.status.success());
+    let init = |template: &str| {
+        let mut command = binary();
+        command.args(["init", "--template", template]).arg(house.dir().join("full"));
+        command.output().unwrap().status.success()
+    };
+    assert!(!init("retail"));
+    assert_eq!(house.read("full/keep.txt"), "mine");
+    assert!(!house.path("full/flywheel.yaml").exists(), "nothing is written");
+    assert!(init("blank"), "a project begins beside the data it is about");
+    assert!(!init("blank"), "and is not begun again");
     assert_eq!(house.read("full/keep.txt"), "mine");
     let output = binary().args(["demo", "--dir"]).arg(house.dir().join("full")).output().unwrap();
     assert!(!output.status.success());

@@ -701,6 +701,54 @@ fn a_truncated_table_stops_the_sync_and_what_came_before_is_kept() {
 }
 
 #[test]
+fn one_table_of_a_log_is_read_whole_again_while_the_others_go_on() {
+    let shop = Shop::new();
+    shop.house.ok(&["sync"]);
+    shop.run(
+        "update customers set note = 'before' where id = 1; truncate orders;
+         insert into orders values (1, 2, 3.5, '2024-05-01T12:00:00Z');
+         update customers set note = 'after' where id = 2",
+    );
+    let said = shop.house.fails(3, &["sync"]);
+    assert!(said.contains("truncated") && said.contains("--stream"), "{said}");
+    let said = shop.house.fails(2, &["sync", "shop", "--restart", "--stream", "ordres"]);
+    assert!(said.contains("orders"), "{said}");
+    shop.house.fails(2, &["sync", "--restart", "--stream", "orders"]);
+    let said =
+        shop.house.ok(&["sync", "shop", "--restart", "--stream", "orders", "--output", "json"]);
+    let landed: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let of = |table: &str| {
+        let one = landed.as_array().unwrap().iter().find(|one| one["table"] == table).unwrap();
+        one["rows_in"].as_u64().unwrap()
+    };
+    assert!(of("raw.customers") <= 2, "only what changed is read: {landed}");
+    shop.assert_equal("after one table was read whole again");
+    shop.run("delete from orders; update customers set note = 'later' where id = 3");
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after the log went on for both");
+}
+
+#[test]
+fn a_discovered_sync_of_awkward_tables_runs_as_it_is() {
+    let shop = Shop::new();
+    shop.run(
+        r#"create table "Odd Ones" ("order no" int primary key, "Id" int, id int);
+           insert into "Odd Ones" values (1, 2, 3);
+           create table mute (id int primary key, v text); alter table mute replica identity nothing;
+           insert into mute values (1, 'x')"#,
+    );
+    shop.house.ok(&["discover", "shop", "--read", "cdc", "--name", "all", "--save"]);
+    let file = shop.house.read("syncs/all.yaml");
+    assert!(file.contains("# not cdc: the table has REPLICA IDENTITY NOTHING"), "{file}");
+    shop.house.ok(&["sync", "all"]);
+    let odd = r#"select order_no, "Id", id_ from raw.odd_ones"#;
+    assert_eq!(shop.house.sql(odd), ["1,2,3"]);
+    assert_eq!(shop.house.sql("select v from raw.mute"), ["x"]);
+    // Tables that another sync lands in are left to it.
+    assert_eq!(shop.house.cell("select count(*) from raw.all_customers"), "200");
+}
+
+#[test]
 fn a_sync_that_nothing_can_be_compared_of_says_so() {
     let house = House::new();
     let output = house.run(&["reconcile"]);
@@ -818,6 +866,37 @@ fn rows_that_differ_are_found_by_checksums_and_mended() {
     let output = shop.house.run(&["reconcile", "shop", "--stream", "custmers"]);
     let said = crate::house::text(&output.stderr);
     assert!(!output.status.success() && said.contains("customers"), "{said}");
+}
+
+#[test]
+fn what_can_be_compared_of_a_sync_is_compared_and_the_rest_is_told() {
+    let shop = Shop::new();
+    shop.run(
+        r#"create schema "Old.Shop"; create table "Old.Shop"."a.b c" (id bigint primary key, v text);
+           insert into "Old.Shop"."a.b c" values (1, 'x'), (2, 'y');
+           create table loose (v text); insert into loose values ('x')"#,
+    );
+    shop.house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nstreams:
+  - {stream: dotted, options: {table: Old.Shop.a.b c}, read: full, write: mirror, key: [id]}
+  - {stream: loose, options: {table: loose}}\n",
+    );
+    shop.house.ok(&["sync"]);
+    let output = shop.house.run(&["reconcile", "shop"]);
+    let said = crate::house::text(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("\"loose\"") && said.contains("`key`"),
+        "{said}"
+    );
+    let said = shop.house.fails(2, &["reconcile", "shop", "--stream", "loose"]);
+    assert!(said.contains("has no `key`"), "{said}");
+    shop.run(r#"update "Old.Shop"."a.b c" set v = 'z' where id = 2"#);
+    let output = shop.house.run(&["reconcile", "shop", "--output", "json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found[0]["found"]["keys"][0]["key"], "2");
+    shop.house.ok(&["reconcile", "shop", "--repair"]);
+    assert_eq!(shop.house.sql("select v from raw.dotted order by id"), ["x", "z"]);
 }
 
 #[test]

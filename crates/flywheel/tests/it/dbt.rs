@@ -65,6 +65,10 @@ fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
     let metric = house.ok(&["metric", "query", "bread_revenue_pct", "--output", "csv"]);
     // 9 + 9 + 12 + 12 of 52.50 euros.
     assert!(metric.lines().last().unwrap().starts_with("0.8"), "{metric}");
+    let by = |time: &str| {
+        house.ok(&["metric", "query", "bread_revenue_pct", "--by", time, "--output", "csv"])
+    };
+    assert_eq!(by("metric_time__month"), by("time:month"), "as dbt calls it");
     // In another target the tables are others.
     house.ok(&with_seeds(&["build", "--target", "prod"]));
     assert_eq!(house.cell("select count(*) from prod.orders"), "5");
@@ -101,6 +105,27 @@ fn only_what_changed_is_selected() {
     assert!(complaint.contains("just_staging"), "{complaint}");
     let complaint = house.fails(2, &["build", "--vars", "[1]"]);
     assert!(complaint.contains("--vars is not a mapping"), "{complaint}");
+}
+
+#[test]
+fn a_command_of_dbts_is_answered_with_ours() {
+    let house = bakery();
+    for (word, ours) in [
+        ("run", "flywheel build"),
+        ("seed", "resource_type:seed"),
+        ("docs", "flywheel serve"),
+        ("deps", "dbt_packages"),
+    ] {
+        let complaint = house.fails(2, &[word]);
+        assert!(complaint.contains("dbt's") && complaint.contains(ours), "{complaint}");
+    }
+    assert!(house.fails(2, &["docs", "generate"]).contains("flywheel serve"));
+    let complaint = house.fails(2, &["metric", "run"]);
+    assert!(!complaint.contains("dbt"), "it is none of dbt's: {complaint}");
+    let complaint = house.fails(2, &["biuld"]);
+    assert!(complaint.contains("build") && !complaint.contains("dbt"), "{complaint}");
+    let complaint = house.fails(2, &with_seeds(&["build", "--target", "prd"]));
+    assert!(complaint.contains("Did you mean \"prod\"?"), "{complaint}");
 }
 
 #[test]

@@ -88,6 +88,29 @@ fn a_mirror_of_a_full_read_removes_what_is_gone_in_every_target() {
 }
 
 #[test]
+fn a_stream_that_replaced_its_rows_may_merge_them_from_then_on_and_back() {
+    let house = House::new();
+    let old = rusqlite::Connection::open(house.path("old.db")).unwrap();
+    let new = rusqlite::Connection::open(house.path("new.db")).unwrap();
+    for database in [&old, &new] {
+        database.execute_batch("create table t (id integer primary key, v text)").unwrap();
+    }
+    old.execute_batch("insert into t values (1, '')").unwrap();
+    house.write("connections/old.yaml", "connection: old\ntype: sqlite\noptions: {path: old.db}\n");
+    house.write("connections/new.yaml", "connection: new\ntype: sqlite\noptions: {path: new.db}\n");
+    for (at, write) in ["mirror", "merge", "mirror"].into_iter().enumerate() {
+        house.write(
+            "syncs/s.yaml",
+            format!("sync: s\nconnection: old\ndestination: new\nstreams:\n  - {{stream: t, options: {{table: t}}, target: {{table: t}}, read: full, write: {write}, key: [id]}}\n"),
+        );
+        old.execute("update t set v = ?1", [format!("v{at}")]).unwrap();
+        house.ok(&["sync"]);
+        let found: String = new.query_row("select v from t", [], |row| row.get(0)).unwrap();
+        assert_eq!(found, format!("v{at}"), "{write}");
+    }
+}
+
+#[test]
 fn settings_of_streams_and_targets_take_values_from_outside() {
     let house = shop(
         "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '${env:SHOP_PART}.csv', skip_lines: '${env:SHOP_SKIP}'}\n    read: full\n    write: replace\n    target: {table: 'people_${env:SHOP_PART}'}\n",

@@ -93,6 +93,45 @@ fn a_question_that_would_count_twice_is_refused() {
 }
 
 #[test]
+fn what_metrics_are_made_of_is_checked_against_the_tables() {
+    let house = shop();
+    let said = house.ok(&["metric", "check"]);
+    assert!(said.contains("tables have all that metrics are made of"), "{said}");
+    let declared = "semantic: lines\ntable: source('raw', 'lines')\nentities: {line: {type: primary, key: id}, order: {type: foreign, key: order_id}}\n\
+                    dimensions: {product: {}, colour: {}}\nmeasures: {lines: {aggregate: count}, pieces: {aggregate: sum, expression: quantity}}\n\
+                    metrics: {lines: {measure: lines}, pieces: {measure: pieces}}\n";
+    house.write("metrics/lines.yaml", declared);
+    let checked = house.run(&["metric", "check", "--output", "csv"]);
+    assert_eq!(checked.status.code(), Some(1));
+    let rows = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        rows.contains("lines,dimension colour,") && rows.contains("lines,measure pieces,"),
+        "{rows}"
+    );
+    let said = house.fails(2, &["metric", "query", "pieces"]);
+    let expected =
+        "measure pieces of semantic \"lines\" (metrics/lines.yaml): unknown column \"quantity\"";
+    assert!(said.contains(expected), "{said}");
+    assert_eq!(house.ok(&["metric", "query", "lines", "--output", "csv"]).trim(), "lines\n4");
+}
+
+#[test]
+fn a_question_is_asked_in_an_environment() {
+    let house = shop();
+    house.ok(&["environment", "create", "dev"]);
+    house.write(
+        "models/orders.sql",
+        "{{ config(materialized='table') }} select id, channel, cast(day as date) as day, cast(amount as double) * 2 as amount from {{ source('raw', 'orders') }}",
+    );
+    house.ok(&["build", "--environment", "dev"]);
+    let ask = |more: &[&str]| {
+        house.ok(&[&["metric", "query", "revenue", "--output", "csv"], more].concat())
+    };
+    assert_eq!(ask(&[]).trim(), "revenue\n60.0");
+    assert_eq!(ask(&["--environment", "dev"]).trim(), "revenue\n120.0");
+}
+
+#[test]
 fn a_declared_key_that_occurs_twice_is_not_published() {
     let house = shop();
     house.write(
@@ -102,6 +141,10 @@ fn a_declared_key_that_occurs_twice_is_not_published() {
     house.ok(&["sync"]);
     let said = house.fails(1, &["build"]);
     assert!(said.contains("unique_orders_id"), "{said}");
+    let asked = house.run(&["metric", "query", "revenue", "--output", "csv"]);
+    assert_eq!(String::from_utf8_lossy(&asked.stdout).trim(), "revenue\n60.0");
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(said.contains("main.orders is read at its last good version"), "{said}");
 }
 
 #[test]
@@ -140,6 +183,18 @@ fn metrics_are_tables_in_sql_and_no_row_counts_twice() {
         "{joined}"
     );
     assert!(complaint("select sum(revenue) from metrics.orders").contains("added up already"));
+    assert!(
+        complaint("select day, revenue from metrics.orders")
+            .contains("name periods, such as time_day, time_month, time_year")
+    );
+    for from in ["metrics.orders tablesample (10 percent)", "metrics.orders as m(a, b)"] {
+        let said = complaint(&format!("select channel, revenue from {from}"));
+        assert!(said.contains("takes no sample, no version and no other names"), "{from}: {said}");
+    }
+    for by in ["rollup(channel)", "cube(channel)", "grouping sets ((channel), ())"] {
+        let said = complaint(&format!("select channel, revenue from metrics.orders group by {by}"));
+        assert!(said.contains("grouped in several ways at once"), "{by}: {said}");
+    }
     assert!(complaint("select * from metrics.orders").contains("every metric by every dimension"));
     assert!(complaint("select channel from metrics.orders").contains("names no metric"));
     assert!(complaint("select revenue from metrics.orders where revenue > 3").contains("HAVING"));

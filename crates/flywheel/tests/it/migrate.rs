@@ -221,6 +221,21 @@ fn a_table_moves_from_mariadb_to_postgresql_twice() {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_stands_in_the_way_of_a_cutover() {
+    let shop = Move::new();
+    shop.old("update orders set day = 'infinity' where id = 7");
+    shop.house.ok(&["migrate", "run", "shop"]);
+    assert_eq!(shop.new_side("select count(*) from orders"), "1999");
+    let said = shop.house.fails(1, &["migrate", "verify", "shop"]);
+    assert!(said.contains("orders: 1 rows of the source cannot be read"), "{said}");
+    let said = shop.house.fails(1, &["migrate", "cutover", "shop", "--frozen"]);
+    assert!(said.contains("not cut over"), "{said}");
+    shop.old("update orders set day = '2024-01-08' where id = 7");
+    shop.house.ok(&["migrate", "cutover", "shop", "--frozen"]);
+    assert_eq!(shop.new_side("select count(*) from orders where id = 7"), "1");
+}
+
+#[test]
 fn files_of_sqlite_move_and_a_changed_cell_is_found() {
     let house = House::new();
     let old = rusqlite::Connection::open(house.path("old.db")).unwrap();

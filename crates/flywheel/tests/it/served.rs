@@ -228,6 +228,52 @@ fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
 }
 
 #[test]
+fn tries_behind_a_proxy_count_for_whom_the_proxy_names() {
+    let house = House::new();
+    house.write("flywheel.yaml", "name: shop\nproxies: [127.0.0.1]\n");
+    let server = Process::start(&house);
+    server.owner();
+    let login = |from: &str, name: &str, password: &str| {
+        // The first address is what the client itself has written.
+        let headers = format!("X-Forwarded-For: 198.51.100.{}, {from}\r\n", name.len());
+        let body = json!({"name": name, "password": password}).to_string();
+        ask(&server.address, &headers, "POST", "/v1/login", &body).unwrap().0
+    };
+    for at in 0..10 {
+        let name = "x".repeat(at + 1);
+        assert_eq!(login("203.0.113.7", &name, "wrong wrong wrong"), 401);
+    }
+    assert_eq!(login("203.0.113.7", "ada", PASSWORD), 429);
+    assert_eq!(login("203.0.113.8", "ada", PASSWORD), 200);
+}
+
+#[test]
+fn a_session_behind_a_proxy_with_tls_is_sent_over_tls_alone() {
+    let cookie = |server: &Process, headers: &str| {
+        let body = json!({"name": "ada", "password": PASSWORD}).to_string();
+        let head = "POST /v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let length = body.len();
+        let request = format!("{head}{headers}Content-Length: {length}\r\n\r\n{body}");
+        let answer = raw(&server.address, request.as_bytes());
+        let line = answer.lines().find(|line| line.starts_with("set-cookie: "));
+        line.unwrap_or(&answer).to_owned()
+    };
+    let https = "X-Forwarded-Proto: https\r\n";
+    for (project, secure) in [("name: shop\nproxies: [127.0.0.1]\n", true), ("name: shop\n", false)]
+    {
+        let house = House::new();
+        house.write("flywheel.yaml", project);
+        let server = Process::start(&house);
+        server.owner();
+        let told = cookie(&server, https);
+        assert!(told.contains("HttpOnly"), "{told}");
+        assert_eq!(told.contains("; Secure"), secure, "{told}");
+        let plain = cookie(&server, "X-Forwarded-Proto: http\r\n");
+        assert!(plain.contains("HttpOnly") && !plain.contains("Secure"), "{plain}");
+    }
+}
+
+#[test]
 fn messages_that_two_readers_could_understand_differently_are_refused() {
     let house = House::new();
     let server = Process::start(&house);

@@ -8,7 +8,7 @@ use flywheel_testkit::{Kafka, MariaDb, Postgres};
 pub(crate) fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER
-        .get_or_init(|| Postgres::start_with(&["max_replication_slots=40", "max_connections=120"]))
+        .get_or_init(|| Postgres::start_with(&["max_replication_slots=60", "max_connections=120"]))
 }
 
 /// MariaDB.

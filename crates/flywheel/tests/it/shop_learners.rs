@@ -298,4 +298,104 @@ fn a_policy_that_cannot_decide_holds_up_neither_the_others_nor_the_turn() {
     let turns = "select distinct policy || ' ' || turn from system.decisions order by 1";
     assert_eq!(house.sql(turns), ["alone 1", "restock 2", "welcome 1"]);
     assert!(!house.ok(&["status"]).contains("FAILED"));
+
+    // An item that the forecast does not know is not one of which there is enough.
+    house.write("data/stock.csv", "item,on_hand\ni01,0\ni03,900\nI-04,0\n");
+    house.ok(&["sync", "stock"]);
+    let seen = house.ok(&["policy", "preview", "restock"]);
+    assert!(seen.contains("1 of 3 units have no forecast by the learner \"demand\""), "{seen}");
+}
+
+#[test]
+fn a_replay_over_rows_that_landed_at_once_recommends_what_was_not_yet_bought() {
+    let house = House::new();
+    house.write("connections/files.yaml", FILES[0].1);
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n",
+    );
+    house.write(
+        "learners/next.yaml",
+        "learner: next\nrefit: 1d\nrecommend:\n  interactions: select customer as user_id, item as item_id, cast(at as timestamp) as at from {{ source('raw', 'orders') }}\n  algorithm: popularity\n  top: 20\n",
+    );
+    // Each of twelve customers takes an item on each of ten days that they did not have before.
+    let mut orders = String::from("customer,item,at\n");
+    for day in 0..10 {
+        for customer in 0..12 {
+            let item = (customer + day) % 20;
+            orders
+                .push_str(&format!("c{customer:02},i{item:02},2024-03-{:02} 10:00:00\n", day + 1));
+        }
+    }
+    house.write("data/orders.csv", orders);
+
+    // On the sixth day there are seventeen items, six of which each customer has.
+    house.ok(&["turn", "--replay", "2024-03-06..2024-03-06"]);
+    let listed = "select min(items) || ' ' || max(items) from (select user_id, count(*) as items from learn.next where user_id <> '*' group by user_id)";
+    assert_eq!(house.cell(listed), "11 11");
+    let unknown = "select count(*) from learn.next where item_id > 'i16'";
+    assert_eq!(house.cell(unknown), "0", "items of later days");
+    let left_out =
+        "select detail like '%\"later\":48%' from system.artifacts where learner = 'next'";
+    assert_eq!(house.cell(left_out), "true");
+
+    // All of them take something new on the next day, and most of it was in their lists.
+    house.ok(&["turn", "--replay", "2024-03-07..2024-03-07"]);
+    let judged = "select (value > 0.7) || ' ' || count from system.evaluations where learner = 'next' and measure = 'hit rate@10'";
+    assert_eq!(house.cell(judged), "true 12");
+}
+
+#[test]
+fn an_experiment_that_cannot_be_measured_holds_up_neither_the_others_nor_the_turn() {
+    let house = House::new();
+    house.write("connections/files.yaml", FILES[0].1);
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n",
+    );
+    let mut orders = String::from("id,customer,pieces,at\n");
+    for customer in 0..60 {
+        orders.push_str(&format!("o{customer},c{customer:02},1,2024-03-02 10:00:00\n"));
+    }
+    house.write("data/orders.csv", orders);
+    let events = "select id as event_id, customer as unit_id, cast(at as timestamp) as at, cast(pieces as double) as value from {{ source('raw', 'orders') }}";
+    let policy = |name: &str, choose: &str| {
+        house.write(
+            &format!("policies/{name}.yaml"),
+            format!(
+                "policy: {name}\nevery: 1d\naudience: select distinct customer as unit_id from {{{{ source('raw', 'orders') }}}}\nholdout: 20%\nchoose: {choose}\noutcome:\n  events: {events}\n  window: 1d\n"
+            ),
+        );
+    };
+    let variants = |numerator: &str| {
+        format!(
+            "\n  experiment:\n    variants: [{{name: plain}}, {{name: bold}}]\n    control: plain\n    metrics:\n      - name: pieces\n        measure:\n          ratio:\n            numerator: {numerator}\n            denominator: {events}"
+        )
+    };
+    policy("mails", "{candidates: [{name: hello}]}");
+    policy("title", &variants(&events.replace("pieces", "peices")));
+    house.ok(&["turn", "--replay", "2024-03-01..2024-03-01"]);
+
+    let told = "metric \"pieces\": unknown column \"peices\"";
+    let seen = house.ok(&["policy", "preview", "title"]);
+    assert!(seen.contains("What is compared cannot be read") && seen.contains(told), "{seen}");
+    let said = house.fails(3, &["turn", "--replay", "2024-03-03..2024-03-03"]);
+    let whole = format!("policies/title.yaml: experiment \"title\": {told}");
+    assert!(said.contains(&whole), "{said}");
+    let measured = "select policy from system.lift where turn = 2 and measured > 0 order by policy";
+    assert_eq!(house.sql(measured), ["mails", "title"]);
+    assert!(!house.ok(&["status"]).contains("cut off"));
+
+    policy("title", &variants(events));
+    house.ok(&["turn", "--replay", "2024-03-05..2024-03-05"]);
+    let compared =
+        "select turn || ' ' || metric from system.experiments where metric = 'pieces' and turn > 1";
+    assert_eq!(house.sql(compared), ["3 pieces"]);
+
+    // Without outcomes nothing is right that is learned or decided, so this holds up everything, and says where it is.
+    let mails = house.read("policies/mails.yaml").replace("as unit_id, cast", "as unit, cast");
+    house.write("policies/mails.yaml", mails);
+    let said = house.fails(2, &["turn", "--replay", "2024-03-06..2024-03-06"]);
+    let place = "policies/mails.yaml:1: policy \"mails\": outcome events: the query has no column";
+    assert!(said.contains(place), "{said}");
 }

@@ -113,7 +113,12 @@ impl Check<'_> {
                 if !self.declared(NodeKind::Model, &model.name) {
                     let message = format!("no model is named \"{}\"", model.name);
                     let hint = self.near(&[NodeKind::Model], &model.name);
-                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                    // dbt builds without what describes nothing, such as a model that was removed.
+                    let told = match loaded.layout.dbt {
+                        true => Diagnostic::warning(span, message),
+                        false => Diagnostic::error(span, message),
+                    };
+                    self.push(&read.file, told.hint(hint));
                     continue;
                 }
                 if let Some(other) = described.get(model.name.as_str()) {

@@ -315,7 +315,72 @@ pub(super) fn key(node: &Node, section: &str, name: &str) -> Span {
     section.entry(name).map_or(section.span, |(key, _)| key.span)
 }
 
-/// What is wrong with SQL that shall be one value of a row, as far as brackets and quotes tell.
+/// Functions that make one value of many rows.
+const AGGREGATES: &[&str] = &[
+    "approx_distinct",
+    "approx_median",
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "count_distinct",
+    "max",
+    "mean",
+    "median",
+    "min",
+    "percentile_cont",
+    "quantile_cont",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "string_agg",
+    "sum",
+    "var_pop",
+    "var_samp",
+    "variance",
+];
+
+/// What words say is no value of one row: a query, and an aggregate, which the measure is itself. A window is one.
+fn word_problem(sql: &str) -> Option<(&'static str, &'static str)> {
+    let mut words: Vec<(String, bool)> = Vec::new();
+    let (mut word, mut quote, mut just_read) = (String::new(), None, false);
+    for c in sql.chars().chain([' ']) {
+        match (quote, c) {
+            (Some(open), c) => quote = (c != open).then_some(open),
+            (None, c) if c.is_alphanumeric() || c == '_' => word.extend(c.to_lowercase()),
+            (None, c) => {
+                if !word.is_empty() {
+                    words.push((std::mem::take(&mut word), false));
+                    just_read = true;
+                }
+                if matches!(c, '\'' | '"') {
+                    quote = Some(c);
+                }
+                // A bracket calls the word before it, over spaces and nothing else.
+                if let (true, true, Some((_, called))) = (just_read, c == '(', words.last_mut()) {
+                    *called = true;
+                }
+                just_read &= c.is_whitespace();
+            }
+        }
+    }
+    if words.iter().any(|(word, _)| word == "select") {
+        return Some((
+            "an expression reads no other table",
+            "Compute the column in a model, or reach the other table by an entity.",
+        ));
+    }
+    let window = words.iter().any(|(word, _)| word == "over");
+    let aggregate =
+        words.iter().any(|(word, called)| *called && AGGREGATES.contains(&word.as_str()));
+    (aggregate && !window).then_some((
+        "an expression is of one row, and an aggregate is of many",
+        "Write what is put together as `expression` and how as `aggregate`; for a dimension, compute it in a model.",
+    ))
+}
+
+/// What is wrong with SQL that shall be one value of a row, as far as brackets, quotes and words tell.
 fn sql_problem(sql: &str) -> Option<(&'static str, &'static str)> {
     if sql.trim().is_empty() {
         return Some((
@@ -355,7 +420,7 @@ fn sql_problem(sql: &str) -> Option<(&'static str, &'static str)> {
         before = c;
     }
     match (depth, quote) {
-        (0, None) => None,
+        (0, None) => word_problem(sql),
         (_, Some(_)) => Some(("a quote is not closed", "Close it.")),
         _ => Some(("the brackets do not match", "Open and close as many.")),
     }

@@ -49,7 +49,8 @@ impl Check<'_> {
             self.push(file, Diagnostic::error(node.span, message).hint(hint));
             return None;
         };
-        let model = self.loaded.macros.version_of(model, None).unwrap_or(model);
+        let folded = self.loaded.folded(model);
+        let model = self.loaded.macros.version_of(&folded, None).unwrap_or(&folded);
         if !self.declared(NodeKind::Model, model) {
             let message = format!("unit test \"{name}\" tests the unknown model \"{model}\"");
             let hint = self.near(&[NodeKind::Model], model);

@@ -193,6 +193,9 @@ pub(crate) fn normalise(
         }
         let Value::List(items) = &mut node.value else { continue };
         if key.name == "models" {
+            if setting.dbt {
+                fold_names(items);
+            }
             versions::expand(items, macros);
             let means = |item: &&Node| item.get("semantic_model").is_some();
             extra.semantic_columns.extend(items.iter().filter(means).cloned());
@@ -227,6 +230,18 @@ pub(crate) fn normalise(
     extra
 }
 
+/// Gives models the names they have here: those of their files in lower case, as SQL folds them.
+fn fold_names(items: &mut [Node]) {
+    for item in items {
+        let Value::Map(entries) = &mut item.value else { continue };
+        for (_, node) in entries.iter_mut().filter(|(key, _)| key.name == "name") {
+            if let Value::Text(name) = &mut node.value {
+                name.make_ascii_lowercase();
+            }
+        }
+    }
+}
+
 /// Moves the items of a list out of the file.
 fn take(node: &mut Node, to: &mut Vec<Node>) -> bool {
     if let Value::List(items) = &mut node.value {
@@ -235,7 +250,7 @@ fn take(node: &mut Node, to: &mut Vec<Node>) -> bool {
     false
 }
 
-/// Leaves out keys of other tools, with a warning; what is nearly a known key stays and is an error.
+/// Leaves out keys that nothing reads, with a warning: dbt runs such a project, so it is not refused here either.
 struct Prune<'a> {
     setting: Setting<'a>,
     out: &'a mut Diagnostics,
@@ -250,11 +265,14 @@ impl Prune<'_> {
         entries.retain(|(key, _)| {
             let name = key.name.as_str();
             let all = known.iter().chain(NOTES).copied();
-            if all.clone().any(|known| known == name) || suggest::nearest(name, all).is_some() {
+            if all.clone().any(|known| known == name) {
                 return true;
             }
             let message = format!("nothing reads \"{name}\" of {what}");
-            let hint = "Put notes for people and other tools under `meta:`.";
+            let hint = match suggest::nearest(name, all) {
+                Some(near) => format!("Did you mean \"{near}\"?"),
+                None => "Put notes for people and other tools under `meta:`.".to_owned(),
+            };
             self.out.push(self.setting.file, Diagnostic::warning(key.span, message).hint(hint));
             false
         });

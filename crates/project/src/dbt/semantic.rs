@@ -72,6 +72,9 @@ impl<'a> Import<'a> {
             let message = "a semantic model without a name or a model is left out".to_owned();
             return self.warn(file, node.span, message);
         };
+        if is_off(&entry) {
+            return;
+        }
         let mut view = view_of(file, node, &name, &table, &entry);
         let defaults = entry.get("defaults").and_then(Json::as_object);
         view.semantic.time = defaults.and_then(|defaults| text(defaults, "agg_time_dimension"));
@@ -84,7 +87,7 @@ impl<'a> Import<'a> {
         }
         for measure in objects(&entry, "measures") {
             let Some(measured) = text(measure, "name") else { continue };
-            match measure_of(measure) {
+            match measure_of(measure, view.semantic.time.as_deref()) {
                 Ok(made) => {
                     view.semantic.measures.insert(measured.clone(), made);
                     if measure.get("create_metric") == Some(&Json::Bool(true)) {
@@ -282,7 +285,7 @@ impl<'a> Import<'a> {
                 found
             }
             "conversion" => {
-                let Some(found) = self.conversion(waiting)? else { return Ok(false) };
+                let Some(found) = self.conversion(waiting, &filter)? else { return Ok(false) };
                 found
             }
             other => return Err(format!("there is no type \"{other}\"")),
@@ -308,7 +311,8 @@ impl<'a> Import<'a> {
         let measured = match (entry.get("agg"), waiting.home) {
             // The newer notation: the metric is its own measure.
             (Some(_), Some(home)) => {
-                let made = measure_of(entry)?;
+                let time = self.views.get(home).and_then(|view| view.semantic.time.as_deref());
+                let made = measure_of(entry, time)?;
                 if let Some(view) = self.views.get_mut(home) {
                     view.semantic.measures.insert(waiting.name.clone(), made);
                 }
@@ -435,6 +439,11 @@ impl<'a> Import<'a> {
             }
         };
         let Some(home) = self.metrics.get(&base).copied() else { return Ok(None) };
+        if let Some(other) = text(&entry, "period_agg").filter(|given| given != "last") {
+            return Err(format!(
+                "its period_agg is \"{other}\", and of a period only its last day is told"
+            ));
+        }
         let window = text(&entry, "window");
         let to_date = text(&entry, "grain_to_date");
         let made = match (window, to_date) {
@@ -483,10 +492,18 @@ impl<'a> Import<'a> {
         Ok(Some(name))
     }
 
-    fn conversion(&mut self, waiting: &Waiting) -> Result<Option<(usize, Metric)>, Refusal> {
+    fn conversion(
+        &mut self,
+        waiting: &Waiting,
+        filter: &[String],
+    ) -> Result<Option<(usize, Metric)>, Refusal> {
         let mut entry = waiting.entry.clone();
         if let Some(Json::Object(more)) = entry.remove("conversion_type_params") {
             entry.extend(more);
+        }
+        let common = entry.get("constant_properties").and_then(Json::as_array);
+        if common.is_some_and(|list| !list.is_empty()) {
+            return Err("what both sides must have in common cannot be asked".to_owned());
         }
         let mut named = Vec::new();
         for (measure, metric) in
@@ -512,8 +529,17 @@ impl<'a> Import<'a> {
             _ => ConversionAs::Rate,
         };
         let Some(home) = self.metrics.get(from).copied() else { return Ok(None) };
+        let filter = self.condition(home, filter)?;
+        // Neither is wrong, but they are not the same figure where something follows twice.
+        let message = format!(
+            "metric \"{}\" counts rows of \"{from}\" that were followed; dbt counts those of \"{to}\", each for the \
+             newest before it",
+            waiting.name
+        );
+        let hint = "Compare both before you rely on it.";
+        self.out.push(&waiting.file, Diagnostic::warning(waiting.span, message).hint(hint));
         let made = Conversion { from: from.clone(), to: to.clone(), entity, within, form };
-        Ok(Some((home, Metric { conversion: Some(made), ..Metric::default() })))
+        Ok(Some((home, Metric { conversion: Some(made), filter, ..Metric::default() })))
     }
 
     /// Filters as one condition on dimensions as they are called from a view.
@@ -521,7 +547,14 @@ impl<'a> Import<'a> {
         let primary = self.views.get(home).and_then(|view| view.primary.as_deref());
         let mut parts = Vec::new();
         for filter in filters {
-            let condition = translate(filter, primary)?;
+            // A time that is known by the day or longer is compared by the day.
+            let by_day = |name: &str| {
+                let named = self.views.iter().filter_map(|view| view.semantic.dimensions.get(name));
+                let mut grains = named.map(|dimension| dimension.grain).peekable();
+                grains.peek().is_some()
+                    && grains.all(|grain| !grain.is_some_and(Grain::is_within_day))
+            };
+            let condition = translate(filter, primary, &by_day)?;
             Expression::parse(&condition)
                 .map_err(|mistake| format!("its filter cannot be read: {}", mistake.message))?;
             parts.push(condition);
@@ -559,6 +592,9 @@ fn view_of(
 pub(crate) fn wait(file: &Arc<SourceFile>, node: &Node, home: Option<usize>) -> Option<Waiting> {
     let Json::Object(mut entry) = node.to_json() else { return None };
     let name = text(&entry, "name")?;
+    if is_off(&entry) {
+        return None;
+    }
     if let Some(Json::Object(parameters)) = entry.remove("type_params") {
         entry.extend(parameters);
     }
@@ -613,7 +649,12 @@ fn filter_of(value: Option<&Json>) -> Result<Vec<String>, Refusal> {
 }
 
 /// `{{ Dimension('customer__region') }} = 'north'` as `customer.region = 'north'`.
-fn translate(filter: &str, primary: Option<&str>) -> Result<String, Refusal> {
+/// `by_day` says whether a time is compared by the day.
+fn translate(
+    filter: &str,
+    primary: Option<&str>,
+    by_day: &dyn Fn(&str) -> bool,
+) -> Result<String, Refusal> {
     let mut made = String::new();
     let mut rest = filter;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -628,10 +669,13 @@ fn translate(filter: &str, primary: Option<&str>) -> Result<String, Refusal> {
         }
         let quoted = |c: char| c == '\'' || c == '"';
         let name = arguments.split(quoted).nth(1).unwrap_or_default();
-        if word.trim() == "TimeDimension" && arguments.contains(',') {
-            return Err("its filter divides a time".to_owned());
-        }
         let mut parts: Vec<&str> = name.split("__").collect();
+        if word.trim() == "TimeDimension" && arguments.contains(',') {
+            let day = arguments.split(quoted).nth(3).is_some_and(|grain| grain == "day");
+            if !day || !parts.last().is_some_and(|last| by_day(last)) {
+                return Err("its filter divides a time".to_owned());
+            }
+        }
         if parts.len() > 1 && parts.first().copied() == primary {
             parts.remove(0);
         }
@@ -642,7 +686,8 @@ fn translate(filter: &str, primary: Option<&str>) -> Result<String, Refusal> {
     Ok(made.trim().to_owned())
 }
 
-fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
+/// A measure of an entry; `time` is what measures of its semantic model are counted by.
+fn measure_of(entry: &Map<String, Json>, time: Option<&str>) -> Result<Measure, Refusal> {
     let expression = text(entry, "expr");
     let (aggregate, expression) = match text(entry, "agg").as_deref() {
         Some("sum") => (Aggregate::Sum, expression),
@@ -676,6 +721,16 @@ fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
     }
     let over_time = match entry.get("non_additive_dimension") {
         Some(Json::Object(rule)) => {
+            let own = text(entry, "agg_time_dimension");
+            let counted = own.as_deref().or(time);
+            if let (Some(named), Some(counted)) = (text(rule, "name"), counted)
+                && named != counted
+                && named != "metric_time"
+            {
+                return Err(format!(
+                    "a moment of \"{named}\" counts, and its rows are counted by \"{counted}\""
+                ));
+            }
             let groups = rule.get("window_groupings").or_else(|| rule.get("group_by"));
             let groups = groups.and_then(Json::as_array).into_iter().flatten();
             let first = text(rule, "window_choice").or_else(|| text(rule, "window_agg"));
@@ -694,6 +749,12 @@ fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
         over_time,
         description: text(entry, "description"),
     })
+}
+
+/// Whether `config: {enabled: false}` switches it off.
+fn is_off(entry: &Map<String, Json>) -> bool {
+    let enabled = entry.get("config").and_then(|config| config.get("enabled"));
+    enabled == Some(&Json::Bool(false))
 }
 
 fn text(entry: &Map<String, Json>, key: &str) -> Option<String> {

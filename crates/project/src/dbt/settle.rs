@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::SourceFile;
+use crate::model::SettingsOf;
 use crate::yaml::{Key, Node, Value};
 
 /// Settings that do not change what is read.
@@ -114,8 +115,13 @@ const NOT_KEPT: &[(&str, &str)] = &[
     ("dbt_valid_to_current", "Leave it out; the present state has no dbt_valid_to."),
 ];
 
-/// Takes out of `settings` what is not ours, with a warning where that matters.
-pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnostics) {
+/// Takes out of the settings of such a thing what is not ours or not its own, with a warning where that matters.
+pub(crate) fn settle(
+    file: &SourceFile,
+    settings: &mut Node,
+    of: SettingsOf,
+    out: &mut Diagnostics,
+) {
     let Value::Map(entries) = &mut settings.value else { return };
     for (key, value) in entries.iter_mut() {
         if key.name.ends_with("hook") {
@@ -139,6 +145,12 @@ pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnosti
         }
         let name = key.name.as_str();
         let known = OURS.contains(&name) || PASSED_OVER.contains(&name);
+        // What only others have does nothing in dbt either; a condition would change which rows are looked at.
+        if OURS.contains(&name) && !of.allows(name) && name != "where" {
+            let message = format!("nothing reads the setting \"{name}\" of {}", of.what());
+            out.push(file, Diagnostic::warning(key.span, message).hint("Leave it out."));
+            return false;
+        }
         if !known && flywheel_base::suggest::nearest(name, OURS.iter().copied()).is_none() {
             let message = format!("nothing reads the setting \"{name}\"");
             let hint = "Put notes for people and other tools under `meta:`.";
@@ -150,24 +162,26 @@ pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnosti
     });
 }
 
-/// Hooks as a list of texts: `{sql: …, transaction: …}` is its statement.
+/// Hooks as texts: `{sql: …, transaction: …}` is its statement, and so is a dict in a template, which arrives as a
+/// text of JSON.
 fn hooks(node: &mut Node) {
-    let text = |node: &mut Node| {
+    let plain = |node: &mut Node| {
         if let Some(sql) = node.get("sql").cloned() {
             *node = sql;
+            return;
+        }
+        let Value::Text(written) = &mut node.value else { return };
+        if !written.trim_start().starts_with('{') {
+            return;
+        }
+        let read: Option<serde_json::Value> = serde_json::from_str(written).ok();
+        let sql = read.as_ref().and_then(|read| read.get("sql")).and_then(|sql| sql.as_str());
+        if let Some(sql) = sql.map(str::to_owned) {
+            *written = sql;
         }
     };
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(text),
-        Value::Map(_) => text(node),
-        // A dict in a template arrives as a text of JSON.
-        Value::Text(written) if written.trim_start().starts_with('{') => {
-            let read: Option<serde_json::Value> = serde_json::from_str(written).ok();
-            let sql = read.as_ref().and_then(|read| read.get("sql")).and_then(|sql| sql.as_str());
-            if let Some(sql) = sql.map(str::to_owned) {
-                *written = sql;
-            }
-        }
-        _ => {}
+        Value::List(items) => items.iter_mut().for_each(plain),
+        _ => plain(node),
     }
 }

@@ -392,6 +392,56 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
+fn keys_of_an_older_release_of_dbt_utils_stay_the_same() {
+    let key = ("models/m.sql", "select {{ dbt_utils.generate_surrogate_key(['a']) }} as k");
+    let of = |project: &str| {
+        let project = loaded(&[("dbt_project.yml", project), key]);
+        sql_of(&project, "m", &Columns::new())
+    };
+    let plain = of("name: shop\n");
+    assert!(plain.contains("'_dbt_utils_surrogate_key_null_'"), "{plain}");
+    let older = of("name: shop\nvars: {surrogate_key_treat_nulls_as_empty_strings: true}\n");
+    assert_eq!(older, "select md5(cast(coalesce(cast(a as varchar), '') as varchar)) as k");
+    let report = refused(&[
+        PROJECT,
+        ("models/m.sql", "select {{ dbt_utils.surrogate_key('a', 'b') }} as k"),
+    ]);
+    assert!(report.contains("generate_surrogate_key()"), "{report}");
+}
+
+#[test]
+fn a_project_is_read_that_dbt_only_warns_of() {
+    let project = loaded(&[
+        (
+            "dbt_project.yml",
+            "name: shop\nsource-paths: [transform]\ndata-paths: [data]\nanalysis-paths: [analysis]\n",
+        ),
+        ("data/codes.csv", "code\n1\n"),
+        ("transform/a.sql", "select code from {{ ref('codes') }}"),
+        ("transform/a.yml", "models: [{name: a, columns: [{name: code, data-tests: [unique]}]}]\n"),
+        ("analysis/what_if.sql", "select 1"),
+    ]);
+    assert!(project.models.contains_key("a") && project.models.contains_key("codes"));
+    let report = project.warnings.render();
+    for expected in [
+        "\"source-paths\" has been called \"model-paths\"",
+        "\"data-paths\" has been called \"seed-paths\"",
+        "nothing reads \"data-tests\" of a column",
+        "Did you mean \"data_tests\"?",
+    ] {
+        assert!(report.contains(expected), "{expected} in\n{report}");
+    }
+    assert!(!report.contains("nothing reads this folder"), "the project names it: {report}");
+    let both = [
+        ("dbt_project.yml", "name: shop\nsource-paths: [old]\nmodel-paths: [new]\n"),
+        ("old/a.sql", "select 1 as x"),
+        ("new/b.sql", "select 1 as x"),
+    ];
+    let models: Vec<String> = loaded(&both).models.keys().cloned().collect();
+    assert_eq!(models, ["b"], "the name of today wins");
+}
+
+#[test]
 fn what_has_no_effect_is_a_warning() {
     let project = loaded(&[
         ("dbt_project.yml", "name: shop\nmodel-path: [m]\nmodels: {shop: {+odd_setting: 1}}\n"),
@@ -512,6 +562,56 @@ fn the_newer_notation_of_metrics_is_read_and_what_cannot_be_said_is_a_warning() 
     assert!(report.contains("metric \"lost\" is left out"), "{report}");
 }
 
+/// What dbt computes otherwise is not computed under its name in silence.
+#[test]
+fn metrics_that_mean_something_else_here_are_left_out_or_told() {
+    let yml = "semantic_models:
+  - name: visits
+    model: ref('visits')
+    defaults: {agg_time_dimension: at}
+    entities:
+      - {name: visit, type: primary, expr: visit_id}
+      - {name: person, type: foreign, expr: person_id}
+    dimensions:
+      - {name: at, type: time, type_params: {time_granularity: day}}
+      - {name: seen, type: time, type_params: {time_granularity: hour}}
+      - {name: page, type: categorical}
+    measures:
+      - {name: visits, agg: count, expr: visit_id, create_metric: true}
+      - {name: here, agg: sum, expr: 1, create_metric: true, non_additive_dimension: {name: at, window_choice: max}}
+      - {name: there, agg: sum, expr: 1, create_metric: true, non_additive_dimension: {name: seen, window_choice: max}}
+metrics:
+  - {name: again, type: conversion, filter: \"{{ Dimension('visit__page') }} = 'start'\", type_params: {conversion_type_params: {entity: person, base_measure: visits, conversion_measure: visits, window: 7 days}}}
+  - {name: again_there, type: conversion, type_params: {conversion_type_params: {entity: person, base_measure: visits, conversion_measure: visits, window: 7 days, constant_properties: [{base_property: page, conversion_property: page}]}}}
+  - {name: so_far, type: cumulative, type_params: {measure: visits, cumulative_type_params: {period_agg: last}}}
+  - {name: so_far_mean, type: cumulative, type_params: {measure: visits, cumulative_type_params: {period_agg: average}}}
+  - {name: lately, type: simple, type_params: {measure: visits}, filter: \"{{ TimeDimension('visit__at', 'day') }} >= '2024-01-01'\"}
+  - {name: by_month, type: simple, type_params: {measure: visits}, filter: \"{{ TimeDimension('visit__at', 'month') }} >= '2024-01-01'\"}
+  - {name: by_hour, type: simple, type_params: {measure: visits}, filter: \"{{ TimeDimension('visit__seen', 'day') }} >= '2024-01-01'\"}
+  - {name: each, type: derived, type_params: {expr: cast(visits as float) / here, metrics: [visits, here]}}
+  - {name: switched_off, type: simple, config: {enabled: false}, type_params: {measure: visits}}
+";
+    let model = "select 1 as visit_id, 2 as person_id, now() as at, now() as seen, 'x' as page";
+    let project = loaded(&[PROJECT, ("models/visits.sql", model), ("models/visits.yml", yml)]);
+    let all = project.semantics();
+    let names: Vec<&str> = all.metrics().map(|metric| metric.name).collect();
+    assert_eq!(names, ["again", "each", "here", "lately", "so_far", "visits"]);
+    let metric = |name: &str| all.named(name).unwrap().metric;
+    assert_eq!(metric("again").filter.as_deref(), Some("page = 'start'"));
+    assert_eq!(metric("lately").filter.as_deref(), Some("at >= '2024-01-01'"));
+    let report = project.warnings.render();
+    for said in [
+        "measure \"there\" is left out: a moment of \"seen\" counts, and its rows are counted by \"at\"",
+        "metric \"again\" counts rows of \"visits\" that were followed; dbt counts those of \"visits\"",
+        "metric \"again_there\" is left out: what both sides must have in common cannot be asked",
+        "metric \"so_far_mean\" is left out: its period_agg is \"average\"",
+        "metric \"by_month\" is left out: its filter divides a time",
+        "metric \"by_hour\" is left out: its filter divides a time",
+    ] {
+        assert!(report.contains(said), "{said} in\n{report}");
+    }
+}
+
 #[test]
 fn unit_tests_are_checked_where_they_are_written() {
     let check = |unit: &str, expected: &str| {
@@ -594,3 +694,55 @@ const CHANGING: [(&str, &str); 4] = [
     ("models/a.sql", "select 1 as x"),
     ("models/b.sql", "select {{ half('x') }} as y from {{ ref('a') }}"),
 ];
+
+#[test]
+fn what_describes_nothing_and_files_without_a_query_are_warnings() {
+    let project = loaded(&[
+        (
+            "dbt_project.yml",
+            "name: shop\nquery-comment: '{{ own_comment(node) }}'\nmodel-paths: [\n  'models'\n]\n",
+        ),
+        ("profiles.yml", "shop: {target: dev, outputs: {dev: {type: postgres, dbname: books}}}\n"),
+        ("models/Orders.sql", "select '{{ target.dbname }} {{ target.database }}' as at"),
+        ("models/later.sql", "  \n"),
+        (
+            "snapshots/Kept.sql",
+            "{% snapshot Kept %}{{ config(unique_key='at', strategy='check', check_cols='all', on_schema_change='ignore') }}
+             select at from {{ ref('Orders') }}{% endsnapshot %}",
+        ),
+        ("models/a.yml", "models:\n  - name: Orders\n    description: all\n  - name: gone\n"),
+    ]);
+    assert_eq!(project.models.keys().collect::<Vec<_>>(), ["kept", "orders"]);
+    assert_eq!(project.models["orders"].description.as_deref(), Some("all"));
+    assert_eq!(sql_of(&project, "orders", &Columns::new()), "select 'books books' as at");
+    let report = project.warnings.render();
+    for expected in [
+        "no model is named \"gone\"",
+        "the file is empty",
+        "nothing reads the setting \"on_schema_change\" of a snapshot",
+    ] {
+        assert!(report.contains(expected), "{expected} in\n{report}");
+    }
+}
+
+#[test]
+fn the_newest_versions_file_may_have_the_name_of_all() {
+    let project = loaded(&[
+        PROJECT,
+        ("models/Visits.sql", "select 2 as n"),
+        ("models/visits_v1.sql", "select 1 as n"),
+        (
+            "models/visits.yml",
+            "models:\n  - name: Visits\n    latest_version: 2\n    versions: [{v: 1}, {v: 2}]\n",
+        ),
+        (
+            "models/reader.sql",
+            "select * from {{ ref('Visits') }} union all select * from {{ ref('visits', v=1) }}",
+        ),
+    ]);
+    let names: Vec<&str> = project.models.keys().map(String::as_str).collect();
+    assert_eq!(names, ["reader", "visits_v1", "visits_v2"]);
+    let reads: Vec<&str> = project.models["reader"].refs.iter().map(String::as_str).collect();
+    assert_eq!(reads, ["visits_v1", "visits_v2"]);
+    assert_eq!(project.models["visits_v2"].path, "models/Visits.sql");
+}

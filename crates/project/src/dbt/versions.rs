@@ -36,7 +36,7 @@ fn versioned(model: &Node, versions: &[Node], macros: &mut Arc<Macros>) -> Vec<N
     for version in versions {
         let Some(v) = version.get("v").and_then(word) else { continue };
         let file = version.get("defined_in").and_then(Node::text);
-        let own = file.map_or_else(|| format!("{name}_v{v}"), str::to_owned);
+        let own = file.map_or_else(|| format!("{name}_v{v}"), str::to_owned).to_ascii_lowercase();
         let number = v.parse::<f64>().unwrap_or(f64::MIN);
         if newest.as_ref().is_none_or(|(before, _)| *before <= number) {
             newest = Some((number, v.clone()));

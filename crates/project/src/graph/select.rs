@@ -41,6 +41,9 @@ const METHODS: &[&str] = &[
     "selector",
 ];
 
+/// How names of files end that are selected without `file:`.
+const FILES: &[&str] = &[".sql", ".csv", ".py"];
+
 impl Graph {
     /// The nodes that any of `select` names (all nodes if it is empty), without those that any of
     /// `exclude` names.
@@ -134,7 +137,8 @@ impl Graph {
             Method::Name => {
                 glob(wanted, &id.name)
                     || (id.kind == NodeKind::Model
-                        && file.is_some_and(|file| lies_in(wanted, file, &id.name)))
+                        && (folds_to(wanted, &id.name)
+                            || file.is_some_and(|file| lies_in(wanted, file, &id.name))))
             }
             Method::Kind(kind) => id.kind == *kind && glob(wanted, &id.name),
             Method::Source => {
@@ -235,7 +239,16 @@ fn steps_of(text: &str) -> Option<usize> {
 }
 
 fn method(text: &str) -> Result<(Method, &str)> {
-    let Some((word, wanted)) = text.split_once(':') else { return Ok((Method::Name, text)) };
+    let Some((word, wanted)) = text.split_once(':') else {
+        // As in dbt, what looks like a path or a file is one.
+        let is_file = || FILES.iter().any(|end| text.ends_with(end));
+        let method = match text.contains('/') {
+            true => Method::Path,
+            false if is_file() => Method::File,
+            false => Method::Name,
+        };
+        return Ok((method, text));
+    };
     let kind = NodeKind::ALL.into_iter().find(|kind| kind.word() == word);
     let method = match (word, kind) {
         ("tag", _) => Method::Tag,
@@ -273,10 +286,18 @@ fn lies_in(wanted: &str, file: &str, name: &str) -> bool {
     let starts = |parts: &[&str]| {
         !parts.is_empty()
             && parts.len() <= full.len()
-            && parts.iter().zip(&full).all(|(part, own)| glob(part, own))
+            && parts
+                .iter()
+                .zip(&full)
+                .all(|(part, own)| glob(part, own) || (*own == name && folds_to(part, own)))
     };
     let deep = parts.len() > 1 || full.len() > 1;
     deep && (starts(&parts) || parts.get(1..).is_some_and(starts))
+}
+
+/// Whether `pattern` is a model's name as its file in a dbt project has it, with capitals: the model's has none.
+fn folds_to(pattern: &str, name: &str) -> bool {
+    glob(&pattern.to_ascii_lowercase(), name)
 }
 
 /// Whether `file` is `folder`, lies below it or matches it with `*`.

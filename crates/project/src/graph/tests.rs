@@ -64,6 +64,10 @@ fn selectors_are_those_of_dbt() {
     check("tag:one", "b1+", "a1");
     check("path:models/a", "", "a1");
     check("path:./models/b/", "", "b1");
+    check("models/b", "", "b1");
+    check("models/b/b1.sql+", "", "b1 c1 d");
+    check("b1.sql", "", "b1");
+    check("B1 shop.c.C1", "", "b1 c1");
     check("d other", "", "d other");
     check("tag:one,b1+", "", "b1 c1");
     check("model:*1", "", "a1 b1 c1");

@@ -71,9 +71,27 @@ fn nothing_is_overwritten_and_mistakes_are_named() {
     init("blank", dir.path(), "shop").unwrap();
     assert!(dir.path().join(".gitignore").is_file());
     let used = init("blank", dir.path(), "shop").unwrap_err();
+    assert!(used.message().contains("is a project already: it has flywheel.yaml"), "{used}");
+    let used = init("retail", dir.path(), "shop").unwrap_err();
     assert!(used.message().contains("is not empty"), "{used}");
     let unknown = init("retial", dir.path(), "shop").unwrap_err();
     assert_eq!(unknown.hint_text(), Some("Did you mean \"retail\"?"));
     assert!(init("blank", &dir.path().join("x"), "My Shop").is_err());
     assert!(!dir.path().join("x").exists());
+}
+
+#[test]
+fn a_blank_project_is_made_beside_data_that_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("orders.csv"), "id\n1\n").unwrap();
+    fs::write(dir.path().join("README.md"), "mine").unwrap();
+    let written = init("blank", dir.path(), "shop").unwrap();
+    assert!(written.contains(&dir.path().join("flywheel.yaml")), "{written:?}");
+    assert_eq!(fs::read_to_string(dir.path().join("README.md")).unwrap(), "mine");
+    assert!(dir.path().join("orders.csv").is_file());
+    let dbt = tempfile::tempdir().unwrap();
+    fs::write(dbt.path().join("dbt_project.yml"), "name: shop\n").unwrap();
+    let refused = init("blank", dbt.path(), "shop").unwrap_err();
+    assert!(refused.message().contains("dbt_project.yml"), "{refused}");
+    assert!(!dbt.path().join("flywheel.yaml").exists());
 }

@@ -92,9 +92,18 @@ impl Loaded {
         }
     }
 
+    /// The newest version's name for a file that has the name of all versions and is none of them itself.
+    fn latest(&self, name: String) -> String {
+        match self.macros.version_of(&name, None) {
+            Some(latest) if self.macros.name_and_version(&name).is_none() => latest.to_owned(),
+            _ => name,
+        }
+    }
+
     /// Reads the model at `path`, which lies at `inside` below the folder of models.
     fn read_model(&mut self, dir: &Path, path: &str, inside: &str) {
         let Some((file, name)) = self.read_sql(dir, path) else { return };
+        let name = self.latest(self.folded(&name));
         let fresh = self.declare(NodeId::new(NodeKind::Model, &name), &file, Span::FILE);
         let Some((scan, in_sql)) = self.scan(&file, SettingsOf::Model) else { return };
         let in_properties = self.settings_in_properties(&name, SettingsOf::Model);
@@ -199,7 +208,12 @@ impl Loaded {
         };
         if file.text.trim().is_empty() {
             let hint = "Write a SELECT, or remove the file.";
-            self.out.push(&file, Diagnostic::error(Span::FILE, "the file is empty").hint(hint));
+            // dbt passes over a file that waits to be written.
+            let told = match self.layout.dbt {
+                true => Diagnostic::warning(Span::FILE, "the file is empty"),
+                false => Diagnostic::error(Span::FILE, "the file is empty"),
+            };
+            self.out.push(&file, told.hint(hint));
             return None;
         }
         let name = path.rsplit('/').next().and_then(|name| name.strip_suffix(".sql"))?.to_owned();
@@ -255,7 +269,8 @@ impl Loaded {
             let hint = "Write one such as begin='2024-01-01'.";
             self.out.push(file, Diagnostic::error(at("begin"), message).hint(hint));
         }
-        if !incremental && !self.layout.dbt && !config.unique_key.is_empty() {
+        let keyed = incremental || model.snapshot.is_some();
+        if !keyed && !self.layout.dbt && !config.unique_key.is_empty() {
             let message =
                 format!("model \"{}\" has a unique_key but is not incremental", model.name);
             let hint = "Remove it, or add materialized='incremental'.";

@@ -128,6 +128,9 @@ impl Loaded {
             };
             let rules = Rules { subject: &subject, schema: &schema, secrets: false };
             let value = validate::read(&file, &node, rules, &mut self.out);
+            if value.is_none() && kind == NodeKind::Semantic {
+                self.unread_metrics.extend(metrics_of(&node));
+            }
             let Some((name, span)) = name else { continue };
             let fresh = self.declare(NodeId::new(kind, &name), &file, span);
             if let Some(value) = value
@@ -186,6 +189,15 @@ impl Loaded {
         }
     }
 
+    /// A model's name as it is here: of dbt's projects in lower case, as SQL folds it, so that `Dim_Customers.sql` is
+    /// `dim_customers`.
+    pub(crate) fn folded(&self, name: &str) -> String {
+        match self.layout.dbt {
+            true => name.to_ascii_lowercase(),
+            false => name.to_owned(),
+        }
+    }
+
     /// Notes a name; false, and an error, if it is taken or not a name.
     pub(super) fn declare(&mut self, id: NodeId, file: &SourceFile, span: Span) -> bool {
         if let Some(problem) = names::problem(&id.name) {
@@ -236,6 +248,14 @@ fn draft_tree(draft: &Draft, out: &mut Diagnostics) -> Option<(Arc<SourceFile>, 
             out.push_path(&draft.path, *diagnostic);
             None
         }
+    }
+}
+
+/// The names of the metrics of a semantic view's file.
+fn metrics_of(node: &Node) -> Vec<String> {
+    match node.get("metrics").map(|metrics| &metrics.value) {
+        Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.name.clone()).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Loaded {
 
     fn read_seed(&mut self, dir: &Path, path: &str, inside: &str) {
         let file = path.rsplit('/').next().and_then(|name| name.strip_suffix(".csv"));
-        let Some(name) = file.map(str::to_owned) else { return };
+        let Some(name) = file.map(|name| self.folded(name)) else { return };
         // Its rows are read when it is built; a seed is larger than a declaration may be.
         let file = Arc::new(SourceFile::new(path, ""));
         let fresh = self.declare(NodeId::new(NodeKind::Model, &name), &file, Span::FILE);

@@ -24,7 +24,7 @@ impl Loaded {
         };
         let mut node = config_tree(file, &scan.config);
         if self.layout.dbt {
-            dbt::settle(file, &mut node, &mut self.out);
+            dbt::settle(file, &mut node, of, &mut self.out);
         }
         let schema = of.schema();
         let rules = Rules { subject: "config()", schema: &schema, secrets: false };
@@ -41,7 +41,7 @@ impl Loaded {
             let Some(node) = read.node.find(&path).get("config") else { continue };
             let mut node = node.clone();
             if let Some(dbt) = &self.dbt {
-                dbt::settle(&read.file, &mut node, &mut self.out);
+                dbt::settle(&read.file, &mut node, of, &mut self.out);
                 dbt::render_texts(&read.file, &mut node, &self.vars, &dbt.globals, &mut self.out);
             }
             let subject = format!("the config of model \"{name}\"");
@@ -76,7 +76,7 @@ impl Loaded {
                 Some(found) => found.clone(),
                 None => {
                     let file = &dbt.configs.file;
-                    dbt::settle(file, &mut level, &mut self.out);
+                    dbt::settle(file, &mut level, of, &mut self.out);
                     let subject = "the settings of a folder";
                     let rules = Rules { subject, schema: &schema, secrets: false };
                     let read = validate::read(file, &level, rules, &mut self.out);
@@ -103,7 +103,7 @@ impl Loaded {
             return chosen.map_or_else(|| first_folder(path), str::to_owned);
         };
         let own = self.macros.has("", "generate_schema_name");
-        match chosen {
+        let schema = match chosen {
             None if !own => dbt.schema().to_owned(),
             Some(chosen) if !own => format!("{}_{chosen}", dbt.schema()),
             _ => {
@@ -112,7 +112,8 @@ impl Loaded {
                 let call = format!("generate_schema_name({chosen}, {node})");
                 self.called(file, "schema", &call).unwrap_or_else(|| SCHEMA_DEFAULT.to_owned())
             }
-        }
+        };
+        schema.to_ascii_lowercase()
     }
 
     /// The settings with the table's name as the project's `generate_alias_name` gives it.
@@ -124,6 +125,7 @@ impl Loaded {
             let call = format!("generate_alias_name({chosen}, {node})");
             settings.alias = self.called(file, "alias", &call);
         }
+        settings.alias = settings.alias.map(|alias| self.folded(&alias));
         if let Some(alias) = &settings.alias
             && let Some(problem) = names::problem(alias)
         {
@@ -138,6 +140,7 @@ impl Loaded {
     /// What is done with a test's failing rows: kept in dbt's schema for them, if at all.
     pub(crate) fn failures(&self, name: &str, settings: &Settings) -> Failures {
         let schema = self.dbt.as_ref().map_or(SCHEMA_DEFAULT, |dbt| dbt.schema());
+        let schema = schema.to_ascii_lowercase();
         let table = format!("{schema}_dbt_test__audit.{}", name.to_lowercase());
         let table = settings.store_failures.unwrap_or_default().then_some(table);
         Failures { calc: settings.fail_calc.clone(), table }

@@ -61,6 +61,7 @@ impl Loaded {
     }
 
     fn read_snapshot(&mut self, file: &Arc<SourceFile>, name: &str, span: Span, inside: &str) {
+        let name = &self.folded(name);
         let fresh = self.declare(NodeId::new(NodeKind::Model, name), file, span);
         let Some((scan, in_sql)) = self.scan(file, SettingsOf::Snapshot) else { return };
         let in_properties = self.settings_in_properties(name, SettingsOf::Snapshot);
@@ -73,6 +74,7 @@ impl Loaded {
     fn read_declared(&mut self, file: &Arc<SourceFile>, node: &Node) {
         let text = |key: &str| node.get(key).and_then(Node::text);
         let (Some(name), Some(relation)) = (text("name"), text("relation")) else { return };
+        let name = &self.folded(name);
         let span = node.get("name").map_or(node.span, |node| node.span);
         let fresh = self.declare(NodeId::new(NodeKind::Model, name), file, span);
         let bare = relation.trim().trim_start_matches("{{").trim_end_matches("}}");
@@ -94,7 +96,7 @@ impl Loaded {
         fresh: bool,
     ) {
         let schema = match (&settings.target_schema, self.layout.dbt) {
-            (Some(schema), _) => schema.clone(),
+            (Some(schema), _) => self.folded(schema),
             (None, true) => self.schema_of(file, name, &settings, ("snapshot", &file.path)),
             (None, false) => settings.schema.clone().unwrap_or_else(|| "snapshots".to_owned()),
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use flywheel_base::suggest;
 
+use crate::dbt::Layout;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::resource::{RESOURCES, extension};
 
@@ -137,8 +138,19 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
     name.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
 }
 
-/// A folder whose name is nearly that of a known one is read by nobody: say so.
-pub(super) fn warn_of_misspelled_folders(dir: &Path, out: &mut Diagnostics) {
+/// A folder whose name is nearly that of a known one is read by nobody: say so, unless the project names it.
+pub(super) fn warn_of_misspelled_folders(dir: &Path, layout: &Layout, out: &mut Diagnostics) {
+    let of_layout = [
+        &layout.models,
+        &layout.seeds,
+        &layout.snapshots,
+        &layout.tests,
+        &layout.macros,
+        &layout.passed_over,
+    ];
+    // Of `transform/models`, the first folder is one of the project's.
+    let first = |path: &String| path.split('/').next().unwrap_or_default().to_owned();
+    let named: Vec<String> = of_layout.into_iter().flatten().map(first).collect();
     let known: Vec<&str> = RESOURCES
         .iter()
         .map(|kind| kind.folder)
@@ -153,7 +165,8 @@ pub(super) fn warn_of_misspelled_folders(dir: &Path, out: &mut Diagnostics) {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort();
-    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+    let unknown = |name: &&String| !known.contains(&name.as_str()) && !named.contains(name);
+    for name in names.iter().filter(unknown) {
         let singular = known.iter().copied().find(|known| {
             known.strip_suffix('s') == Some(name)
                 || known.strip_suffix("ies").is_some_and(|stem| *name == format!("{stem}y"))

@@ -7,6 +7,8 @@
 mod parse;
 mod token;
 
+use std::collections::BTreeSet;
+
 use flywheel_base::{Error, Result};
 
 /// The functions that can be called, each with the smallest and the largest number of arguments.
@@ -94,6 +96,8 @@ pub enum Expression {
     Case(Vec<(Expression, Expression)>, Option<Box<Expression>>),
     /// A value as a text, which nobody writes: what `true` and `false` are called is compared so.
     AsText(Box<Expression>),
+    /// `cast(x as double)`: a number with a fraction.
+    AsNumber(Box<Expression>),
 }
 
 /// A name in an expression.
@@ -215,6 +219,38 @@ impl Expression {
         names
     }
 
+    /// The names that are compared with a moment, `timestamp '…'`, and so by more than their day.
+    #[must_use]
+    pub fn names_of_moments(&self) -> BTreeSet<&Name> {
+        let mut names = BTreeSet::new();
+        let is_moment = |expression: &Self| matches!(expression, Self::Timestamp(_));
+        self.walk(&mut |expression| {
+            let (name, compared) = match expression {
+                Self::Binary(operator, left, right) if operator.compares() => {
+                    match (left.as_ref(), right.as_ref()) {
+                        (Self::Name(name), other) | (other, Self::Name(name)) => {
+                            (name, is_moment(other))
+                        }
+                        _ => return,
+                    }
+                }
+                Self::Between { of, low, high, .. } => match of.as_ref() {
+                    Self::Name(name) => (name, is_moment(low) || is_moment(high)),
+                    _ => return,
+                },
+                Self::In { of, list, .. } => match of.as_ref() {
+                    Self::Name(name) => (name, list.iter().any(is_moment)),
+                    _ => return,
+                },
+                _ => return,
+            };
+            if compared {
+                names.insert(name);
+            }
+        });
+        names
+    }
+
     /// Replaces texts that are compared with a name: `value` gives the text that is meant.
     pub fn resolve_values(&mut self, value: &dyn Fn(&Name, &str) -> Option<String>) {
         match self {
@@ -319,6 +355,7 @@ impl Expression {
                 out.push_str(" END");
             }
             Self::AsText(of) => wrap(out, "CAST(", of, " AS VARCHAR)", bind)?,
+            Self::AsNumber(of) => wrap(out, "CAST(", of, " AS DOUBLE)", bind)?,
         }
         Ok(())
     }
@@ -336,6 +373,7 @@ impl Expression {
             Self::Not(of)
             | Self::Negative(of)
             | Self::AsText(of)
+            | Self::AsNumber(of)
             | Self::Like { of, .. }
             | Self::IsNull { of, .. } => {
                 of.walk(visit);
@@ -376,6 +414,7 @@ impl Expression {
             Self::Not(of)
             | Self::Negative(of)
             | Self::AsText(of)
+            | Self::AsNumber(of)
             | Self::Like { of, .. }
             | Self::IsNull { of, .. } => {
                 visit(of);

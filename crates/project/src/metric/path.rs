@@ -197,10 +197,54 @@ impl<'a> Semantics<'a> {
         }
         // The nearest first, so that a list that is cut shows what is most likely meant.
         let known: Vec<String> = self.reachable(from).iter().map(Path::name).collect();
-        let hint = suggest::hint(written, known.iter().map(String::as_str));
+        let names = known.iter().map(String::as_str);
+        let hint = match suggest::nearest(written, names.clone()) {
+            Some(near) => format!("Did you mean \"{near}\"?"),
+            None => meant(parts, &known).unwrap_or_else(|| suggest::hint(written, names)),
+        };
         Error::not_found(format!("rows of \"{}\" have no dimension \"{written}\"", from.semantic))
             .hint(hint)
     }
+}
+
+/// How long a name is at least if it counts as a part of another one.
+const PART_MIN: usize = 4;
+
+/// What is likely meant by a name that is not there: a dimension that ends nearly so, else those of the entity.
+fn meant(parts: &[String], known: &[String]) -> Option<String> {
+    let (last, entities) = parts.split_last()?;
+    let before = entities.join(".");
+    let way = |name: &str| name.rsplit_once('.').map(|(way, _)| way.to_owned());
+    let of_entity: Vec<&str> = known
+        .iter()
+        .map(String::as_str)
+        .filter(|name| way(name).is_some_and(|way| way == before))
+        .collect();
+    let among = match of_entity.is_empty() {
+        true => known.iter().map(String::as_str).collect(),
+        false => of_entity.clone(),
+    };
+    let ends = among.iter().map(|name| ending(name));
+    let near = suggest::nearest(last, ends);
+    let within = |end: &str| {
+        let long = last.len() >= PART_MIN && end.len() >= PART_MIN;
+        long && (end.contains(last.as_str()) || last.contains(end))
+    };
+    let found = among
+        .iter()
+        .find(|name| Some(ending(name)) == near)
+        .or_else(|| among.iter().find(|name| within(ending(name))));
+    match found {
+        Some(name) => Some(format!("Did you mean \"{name}\"?")),
+        // A name that fits nothing is answered with what there is.
+        None if !of_entity.is_empty() => Some(suggest::hint("", of_entity)),
+        None => None,
+    }
+}
+
+/// What a name has behind its last dot.
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, end)| end)
 }
 
 /// What `parts` name at the end of a way, perhaps with a word on its day behind.

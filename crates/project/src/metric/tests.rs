@@ -75,6 +75,11 @@ fn a_way_to_many_rows_is_refused_with_the_way_out() {
 fn an_unknown_dimension_is_told_from_a_misspelled_one() {
     assert!(way("customers", "segmnt").contains("Did you mean \"segment\"?"));
     assert!(way("regions", "weather").contains("have no dimension \"weather\""));
+    // A name without its entity, a part of a name, and another dimension of an entity that is there.
+    assert!(way("orders", "buyer.segmnt").contains("Did you mean \"buyer.segment\"?"));
+    assert!(way("lines", "order.xyz").contains("Known: order.channel, order.buyer, order.seller."));
+    assert!(way("customers", "region.full_name").contains("Did you mean \"region.name\"?"));
+    assert!(way("lines", "chanel").contains("Did you mean \"order.channel\"?"));
 }
 
 #[test]

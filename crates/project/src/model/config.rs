@@ -304,7 +304,8 @@ pub(crate) enum SettingsOf {
 }
 
 impl SettingsOf {
-    fn allows(self, key: &str) -> bool {
+    /// Whether such settings have this key.
+    pub(crate) fn allows(self, key: &str) -> bool {
         let everywhere = matches!(key, "tags" | "enabled");
         let of_tests = matches!(
             key,
@@ -328,6 +329,16 @@ impl SettingsOf {
                 Self::Seed => of_seeds || of_tables,
                 Self::Snapshot => of_snapshots || of_tables || key == "unique_key",
             }
+    }
+
+    /// What has such settings, for messages.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Model => "a model",
+            Self::Test => "a test",
+            Self::Seed => "a seed",
+            Self::Snapshot => "a snapshot",
+        }
     }
 
     /// The schema of such settings.

@@ -7,6 +7,7 @@ mod erasure;
 mod groups;
 mod metadata;
 mod openlineage;
+mod proxies;
 mod quotas;
 mod sign_in;
 
@@ -25,6 +26,7 @@ pub use erasure::Erasure;
 pub use groups::{Attribute, AttributeValue, Group};
 pub use metadata::{Metadata, MetadataTls, PostgresMetadata};
 pub use openlineage::OpenLineage;
+pub use proxies::{Network, asker};
 pub use quotas::{Quota, Quotas};
 pub use sign_in::{CALLBACK_PATH, LocalSignIn, RoleOfOthers, SignIn, SignInRoles};
 
@@ -58,6 +60,10 @@ pub struct ProjectFile {
     /// machine it takes a certificate.
     #[serde(default)]
     pub postgres: Option<std::net::SocketAddr>,
+    /// Servers that stand before `flywheel serve`, such as one with TLS, by their addresses: `[127.0.0.1, 10.0.0.0/8]`. Whom they
+    /// name in `X-Forwarded-For` is who counts where tries and requests are limited by address.
+    #[serde(default)]
+    pub proxies: Vec<Network>,
     /// Slots that runs of several schedules share: of the schedules with `pool: crm`, no more than `crm: 2` run at once.
     #[serde(default)]
     pub pools: BTreeMap<String, NonZeroU32>,
@@ -115,6 +121,7 @@ impl ProjectFile {
             keep_versions: keep_versions_default(),
             workers: workers_default(),
             postgres: None,
+            proxies: Vec::new(),
             pools: BTreeMap::new(),
             deliver: Deliver::default(),
             vars,

@@ -168,8 +168,13 @@ impl Inner {
         });
         let version = version.map(|version| version.to_string());
         let named = |name: &String| {
-            let found = self.macros.version_of(name, version.as_deref());
-            Reference::Ref(found.unwrap_or(name).to_owned())
+            // Models of dbt's are found by their files' names in lower case.
+            let folded = match self.macros.dbt.is_some() {
+                true => name.to_ascii_lowercase(),
+                false => name.clone(),
+            };
+            let found = self.macros.version_of(&folded, version.as_deref());
+            Reference::Ref(found.unwrap_or(&folded).to_owned())
         };
         match names.as_slice() {
             [name] => self.resolve(named(name)),
@@ -313,7 +318,11 @@ impl Words {
             }
             environment.add_global("dbt_version", DBT_VERSION);
             environment.add_global("invocation_id", INVOCATION_ID);
-            let flags = [("FULL_REFRESH", false), ("STORE_FAILURES", false)];
+            let flags = [
+                ("FULL_REFRESH", Value::from(false)),
+                ("STORE_FAILURES", Value::from(false)),
+                ("WHICH", Value::from("build")),
+            ];
             environment.add_global("flags", Value::from_pairs(flags));
             if let Some(moment) = self.inner.moment {
                 let moment = Value::from_object(Moment::of_run(moment));
@@ -390,6 +399,14 @@ impl Words {
         environment.add_global("api", Value::from_object(Api(Arc::clone(&self.inner))));
         if let Some(results) = &self.inner.results {
             environment.add_global("results", Value::from(Serde(results)));
+            let schemas = built_schemas(results);
+            let target = self.inner.macros.dbt.as_ref().and_then(|dbt| dbt.target.get("database"));
+            let database = target.and_then(Json::as_str).unwrap_or_default();
+            let pairs: Vec<Json> =
+                schemas.iter().map(|schema| Json::from(vec![database, schema.as_str()])).collect();
+            let schemas: Vec<String> = schemas.into_iter().collect();
+            environment.add_global("schemas", Value::from(Serde(&Json::from(schemas))));
+            environment.add_global("database_schemas", Value::from(Serde(&Json::from(pairs))));
         }
         environment
             .add_global("exceptions", Value::from_object(Exceptions(Arc::clone(&self.inner))));
@@ -400,6 +417,14 @@ impl Words {
         environment.add_filter("as_number", method::as_number);
         environment.set_unknown_method_callback(method::call);
     }
+}
+
+/// The schemas in which a build made something, each once: dbt's `schemas`.
+fn built_schemas(results: &Json) -> BTreeSet<String> {
+    let all = results.as_array().into_iter().flatten();
+    let made = all.filter(|of| of.get("status").and_then(Json::as_str) == Some("success"));
+    let schemas = made.filter_map(|of| of.get("node")?.get("schema")?.as_str());
+    schemas.map(str::to_owned).collect()
 }
 
 /// Writes a value as SQL reads it: nothing is `null`, not the empty text or Python's `None`.

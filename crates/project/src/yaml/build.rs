@@ -1,6 +1,8 @@
 //! From the parser's events to a tree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
@@ -14,11 +16,18 @@ const NODES_MAX: usize = 100_000;
 /// How deep lists and mappings may nest.
 const DEPTH_MAX: usize = 64;
 
+/// How many lines of a file may begin further left than they should.
+const MOVES_MAX: usize = 100;
+
+/// How many bytes are read again at most to find such lines; every one of them takes the file once more.
+const MOVED_BYTES_MAX: usize = 4 << 20;
+
 /// Parses a file; mistakes go to `out`. `None` if no tree could be read.
 pub fn parse(file: &SourceFile, out: &mut Diagnostics) -> Option<Node> {
+    let (text, moved) = moved_right(&file.text);
     let mut tree =
-        Tree { file, out, open: Vec::new(), anchors: BTreeMap::new(), count: 0, root: None };
-    let mut parser = Parser::new_from_str(&file.text);
+        Tree { file, out, open: Vec::new(), anchors: BTreeMap::new(), count: 0, root: None, moved };
+    let mut parser = Parser::new_from_str(&text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
         let outcome = match event {
@@ -27,14 +36,14 @@ pub fn parse(file: &SourceFile, out: &mut Diagnostics) -> Option<Node> {
                 match documents {
                     1 => Ok(()),
                     _ => Err(Diagnostic::error(
-                        place(at.start, 3),
+                        tree.place(at.start, 3),
                         "a second document starts in the same file",
                     )
                     .hint("Put each resource into a file of its own.")),
                 }
             }
             Ok((event, at)) => tree.take(event, at),
-            Err(error) => Err(syntax_error(file, *error.marker(), error.info())),
+            Err(error) => Err(syntax_error(file, tree.place(*error.marker(), 1), error.info())),
         };
         if let Err(diagnostic) = outcome {
             tree.out.push(file, diagnostic);
@@ -44,12 +53,51 @@ pub fn parse(file: &SourceFile, out: &mut Diagnostics) -> Option<Node> {
     tree.root
 }
 
-fn place(marker: Marker, length: usize) -> Span {
-    Span::new(marker.line(), marker.col() + 1, length.max(1))
+/// The text with blanks before lines that our parser wants further right and others, dbt's among them, do not: those
+/// of a list or mapping in brackets that are not indented more than the key it belongs to. Blanks there mean
+/// nothing. With it comes how many were put before which line. A file that cannot be read so either stays as it is.
+pub(super) fn moved_right(text: &str) -> (Cow<'_, str>, BTreeMap<usize, usize>) {
+    let mut moved: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut made = Cow::Borrowed(text);
+    let most = match text.contains(['[', '{']) {
+        true => MOVES_MAX.min(MOVED_BYTES_MAX / text.len()),
+        false => 0,
+    };
+    for _ in 0..most {
+        let Some((line, blanks)) = too_far_left(&made) else { break };
+        *moved.entry(line).or_default() += blanks;
+        let mut again = String::with_capacity(made.len() + blanks);
+        for (at, line) in text.split_inclusive('\n').enumerate() {
+            let blanks = moved.get(&(at + 1)).copied().unwrap_or_default();
+            again.extend(std::iter::repeat_n(' ', blanks));
+            again.push_str(line);
+        }
+        made = Cow::Owned(again);
+    }
+    let unread = moved.is_empty() || Parser::new_from_str(&made).any(|event| event.is_err());
+    match unread {
+        true => (Cow::Borrowed(text), BTreeMap::new()),
+        false => (made, moved),
+    }
 }
 
-fn syntax_error(file: &SourceFile, marker: Marker, info: &str) -> Diagnostic {
-    let line = file.line(marker.line()).unwrap_or("");
+/// The first line that the parser refuses for where it begins, and how many blanks it lacks, or more.
+fn too_far_left(text: &str) -> Option<(usize, usize)> {
+    let error = Parser::new_from_str(text).find_map(Result::err)?;
+    if !["invalid indentation", "invalid indentation in flow construct"].contains(&error.info()) {
+        return None;
+    }
+    let number = error.marker().line();
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let mut above = lines.iter().take(number.saturating_sub(1)).rev();
+    let before = above.find(|line| !line.trim().is_empty()).map_or(0, |line| indent(line));
+    let own = indent(lines.get(number.checked_sub(1)?)?);
+    Some((number, before.saturating_sub(own) + 1))
+}
+
+fn syntax_error(file: &SourceFile, at: Span, info: &str) -> Diagnostic {
+    let line = file.line(at.line).unwrap_or("");
     let indent = &line[..line.len() - line.trim_start().len()];
     let hint = if indent.contains('\t') || info.contains("tab") {
         "Indent with spaces; YAML does not allow tabs there."
@@ -60,7 +108,7 @@ fn syntax_error(file: &SourceFile, marker: Marker, info: &str) -> Diagnostic {
     } else {
         "Check the indentation, colons and quotes of this line and of the one above."
     };
-    Diagnostic::error(place(marker, 1), format!("the YAML cannot be read: {info}")).hint(hint)
+    Diagnostic::error(at, format!("the YAML cannot be read: {info}")).hint(hint)
 }
 
 /// A list or mapping that is being read.
@@ -72,6 +120,29 @@ struct Open {
     key: Option<Option<Key>>,
     /// The keys so far and their lines.
     seen: BTreeMap<String, usize>,
+    /// Whether the next value is that of a merge key.
+    merging: bool,
+    /// What merge keys (`<<`) bring, which stands behind the keys of the mapping itself.
+    merged: Vec<(Key, Node)>,
+}
+
+impl Open {
+    /// The value with what it merges: keys that it has itself win, and of two merged ones the first.
+    fn whole(self) -> Value {
+        let Self { value, mut seen, merged, .. } = self;
+        match value {
+            Value::Map(mut entries) => {
+                for (key, node) in merged {
+                    if let Entry::Vacant(free) = seen.entry(key.name.clone()) {
+                        free.insert(key.span.line);
+                        entries.push((key, node));
+                    }
+                }
+                Value::Map(entries)
+            }
+            other => other,
+        }
+    }
 }
 
 /// The tree while it grows.
@@ -82,11 +153,13 @@ struct Tree<'a> {
     anchors: BTreeMap<usize, Node>,
     count: usize,
     root: Option<Node>,
+    /// How many characters were put before which line, for reading only.
+    moved: BTreeMap<usize, usize>,
 }
 
 impl Tree<'_> {
     fn take(&mut self, event: Event<'_>, at: saphyr_parser::Span) -> Result<(), Diagnostic> {
-        let span = place(at.start, self.length(at));
+        let span = self.place(at.start, self.length(at));
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let node = self.scalar(&text, style, tag.as_deref(), span)?;
@@ -101,12 +174,19 @@ impl Tree<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(open) = self.open.pop() else { return Ok(()) };
-                let node = Node { value: open.value, span: open.span, style: Style::Plain };
-                self.add(node, open.anchor)
+                let (span, anchor) = (open.span, open.anchor);
+                let node = Node { value: open.whole(), span, style: Style::Plain };
+                self.add(node, anchor)
             }
             Event::Alias(anchor) => self.alias(anchor, span),
             _ => Ok(()),
         }
+    }
+
+    fn place(&self, marker: Marker, length: usize) -> Span {
+        let moved = self.moved.get(&marker.line()).copied().unwrap_or_default();
+        let column = marker.col().saturating_sub(moved) + 1;
+        Span::new(marker.line(), column, length.max(1))
     }
 
     /// How many characters of its first line a node takes.
@@ -165,7 +245,15 @@ impl Tree<'_> {
             )
             .hint("Nest lists and mappings less deeply."));
         }
-        self.open.push(Open { value, span, anchor, key: None, seen: BTreeMap::new() });
+        self.open.push(Open {
+            value,
+            span,
+            anchor,
+            key: None,
+            seen: BTreeMap::new(),
+            merging: false,
+            merged: Vec::new(),
+        });
         Ok(())
     }
 
@@ -218,6 +306,14 @@ impl Tree<'_> {
         };
         match (&mut open.value, open.key.take()) {
             (Value::List(items), _) => items.push(node),
+            (Value::Map(_), Some(Some(key))) if open.merging => {
+                open.merging = false;
+                open.merged.extend(merged(node, key.span)?);
+            }
+            (Value::Map(_), None) if node.style == Style::Plain && node.text() == Some("<<") => {
+                open.merging = true;
+                open.key = Some(Some(Key { name: "<<".to_owned(), span: node.span }));
+            }
             (Value::Map(entries), Some(Some(key))) => entries.push((key, node)),
             (Value::Map(_), Some(None)) => {}
             (Value::Map(_), None) => {
@@ -239,7 +335,7 @@ impl Tree<'_> {
 }
 
 fn key(node: Node, file: &SourceFile) -> Result<Key, Diagnostic> {
-    let Node { value, span, style } = node;
+    let Node { value, span, .. } = node;
     let written = || {
         let line = file.line(span.line).unwrap_or("");
         line.chars().skip(span.column - 1).take(span.length).collect::<String>()
@@ -256,11 +352,27 @@ fn key(node: Node, file: &SourceFile) -> Result<Key, Diagnostic> {
         }
         _ => written(),
     };
-    if name == "<<" && style == Style::Plain {
-        return Err(Diagnostic::error(span, "merge keys (`<<`) are not supported")
-            .hint("Write the keys out, or anchor and alias a whole value."));
-    }
     Ok(Key { name, span })
+}
+
+/// The keys that the value of the merge key at `span` brings.
+fn merged(node: Node, span: Span) -> Result<Vec<(Key, Node)>, Diagnostic> {
+    let refused = || {
+        Diagnostic::error(span, "a merge key (`<<`) takes a mapping, or a list of mappings")
+            .hint("Anchor a mapping with `&name` and write `<<: *name`.")
+    };
+    match node.value {
+        Value::Map(entries) => Ok(entries),
+        Value::List(items) => {
+            let mut all = Vec::new();
+            for item in items {
+                let Value::Map(entries) = item.value else { return Err(refused()) };
+                all.extend(entries);
+            }
+            Ok(all)
+        }
+        _ => Err(refused()),
+    }
 }
 
 fn refused_tag(tag: &Tag, span: Span) -> Diagnostic {

@@ -10,8 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
+use super::build::moved_right;
 use super::{Node, Value, parse};
 use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
@@ -186,12 +187,17 @@ struct Texts {
 
 impl Texts {
     fn of(text: &str) -> Option<Self> {
+        let (text, moved) = moved_right(text);
+        let place = |at: Marker| {
+            let blanks = moved.get(&at.line()).copied().unwrap_or_default();
+            (at.line(), at.col().saturating_sub(blanks))
+        };
         let all: Vec<&str> = text.lines().collect();
         let mut texts = Self { lines: Vec::new(), quoted: Vec::new() };
-        let mut parser = Parser::new_from_str(text);
+        let mut parser = Parser::new_from_str(&text);
         while let Some(event) = parser.next_event() {
             let (Event::Scalar(_, style, ..), at) = event.ok()? else { continue };
-            let (from, to) = (at.start.line(), at.end.line());
+            let from = at.start.line();
             match style {
                 ScalarStyle::Literal | ScalarStyle::Folded => {
                     // What follows and is indented as the first line is, or more, belongs to it.
@@ -207,7 +213,7 @@ impl Texts {
                     texts.lines.push((from + 1, from + count));
                 }
                 ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                    texts.quoted.push(((from, at.start.col()), (to, at.end.col())));
+                    texts.quoted.push((place(at.start), place(at.end)));
                 }
                 ScalarStyle::Plain => {}
             }

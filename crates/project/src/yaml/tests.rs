@@ -103,3 +103,24 @@ fn a_place_leads_to_what_begins_last_before_it() {
         assert_eq!(way(line, column), expected, "{line}:{column}");
     }
 }
+
+#[test]
+fn merge_keys_bring_what_the_mapping_does_not_say_itself() {
+    let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc:\n  <<: [*a, *b]\n  x: 9\nd: {<<: *a, '<<': text}\n";
+    let expected = json!({
+        "a": {"x": 1, "y": 2}, "b": {"y": 3, "z": 4}, "c": {"x": 9, "y": 2, "z": 4},
+        "d": {"<<": "text", "x": 1, "y": 2}
+    });
+    assert_eq!(tree(text).to_json(), expected);
+    assert!(mistakes("a: {<<: [1]}\n").contains("takes a mapping, or a list of mappings"));
+}
+
+#[test]
+fn a_list_in_brackets_may_end_under_its_key() {
+    let text = "paths: [\n  'a',\n  'b'\n]\nmore:\n  deep: {\n    x: [\n  1\n  ]\n}\nlast: [\n2]\n";
+    let expected = json!({"paths": ["a", "b"], "more": {"deep": {"x": [1]}}, "last": [2]});
+    assert_eq!(tree(text).to_json(), expected);
+    let root = tree(text);
+    assert_eq!(root.get("last").unwrap().items()[0].span, Span::new(12, 1, 1), "as it is written");
+    assert!(mistakes("a: [\n1\nb: 2\n").contains("x.yaml"), "an open bracket stays a mistake");
+}

@@ -102,6 +102,29 @@ pub(super) async fn columns_of(
     Ok((!columns.is_empty()).then_some(columns))
 }
 
+/// Schema and name of the table that a PostgreSQL server finds by `table`; none if there is no such table.
+pub(super) async fn parts_of(
+    source: &dyn Source,
+    dialect: Dialect,
+    table: &str,
+    now: Timestamp,
+) -> Result<Option<Vec<String>>> {
+    let found = rows(&read(source, &parts_sql(dialect, table), now).await?)?;
+    Ok(found.into_iter().next().and_then(|row| row.into_iter().collect()))
+}
+
+fn parts_sql(dialect: Dialect, table: &str) -> String {
+    let wanted = dialect.text(table);
+    format!(
+        "select n.nspname::text as part, c.relname::text as name \
+         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind in ('r', 'p', 'v', 'm', 'f') \
+         and (n.nspname || '.' || c.relname = {wanted} \
+              or c.relname = {wanted} and pg_catalog.pg_table_is_visible(c.oid)) \
+         order by n.nspname || '.' || c.relname = {wanted} desc limit 1"
+    )
+}
+
 fn columns_sql(dialect: Dialect, table: &[String]) -> Option<String> {
     match (dialect, table) {
         (Dialect::Postgres, parts) => {
@@ -209,6 +232,12 @@ mod tests {
         let bare = columns_sql(Dialect::Mariadb, &table[1..]).unwrap();
         assert!(bare.contains("TABLE_SCHEMA = database()"), "{bare}");
         assert_eq!(columns_sql(Dialect::Sqlite, &table), None);
+    }
+
+    #[test]
+    fn a_server_is_asked_which_part_of_a_name_with_dots_is_its_schema() {
+        let sql = parts_sql(Dialect::Postgres, "Old.Shop.o'x");
+        assert_eq!(sql.matches("'Old.Shop.o''x'").count(), 3, "{sql}");
     }
 
     #[test]

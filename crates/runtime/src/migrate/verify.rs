@@ -44,6 +44,8 @@ pub struct Verified {
     pub rows_target: u64,
     /// Rows of the source that cannot be read or mapped.
     pub rows_rejected: u64,
+    /// Rows of the target that cannot be read.
+    pub rows_rejected_target: u64,
     /// The columns that were compared.
     pub columns: Vec<String>,
     /// Those that were not, with the reason.
@@ -59,11 +61,13 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Whether the target holds what the source holds.
+    /// Whether the target holds what the source holds. A row that cannot be read is not known to be there.
     #[must_use]
     pub fn is_equal(&self) -> bool {
         let Difference { missing, extra, changed, .. } = self.difference;
-        missing == 0 && changed == 0 && (extra == 0 || self.extra_allowed)
+        let read =
+            self.rows_rejected == 0 && (self.rows_rejected_target == 0 || self.extra_allowed);
+        read && missing == 0 && changed == 0 && (extra == 0 || self.extra_allowed)
     }
 }
 
@@ -115,6 +119,11 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
     let now = moving.workspace.now();
     let (_, source) = moving.workspace.source_of(moving.sync)?;
     let (entry, target) = moving.workspace.source(moving.to)?;
+    let mut there = moving.target_now(entry, stream)?;
+    // What is there counts, also where the source's stream would not let it in.
+    if let Some(settings) = there.as_object_mut().filter(|_| entry.name == "postgres") {
+        settings.insert("allow_nan".to_owned(), true.into());
+    }
     let sides = [
         Reading {
             side: "source",
@@ -125,7 +134,7 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
         Reading {
             side: "target",
             source: target,
-            request: ReadRequest::full(moving.target_now(entry, stream)?, now),
+            request: ReadRequest::full(there, now),
             through: None,
         },
     ];
@@ -174,6 +183,7 @@ pub(crate) async fn compare(
         rows_source: left_sums.sums.rows(),
         rows_target: right_sums.sums.rows(),
         rows_rejected: left_sums.rejected,
+        rows_rejected_target: right_sums.rejected,
         columns: columns.fields.fields().iter().map(|field| field.name().clone()).collect(),
         skipped: columns.skipped.clone(),
         checksum_source: format!("{:032x}", left_sums.sums.checksum()),

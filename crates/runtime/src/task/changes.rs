@@ -15,7 +15,7 @@ use futures::StreamExt;
 
 use self::following::Following;
 use super::balance;
-use super::sync::{Landed, named, outcome, source};
+use super::sync::{Landed, Restart, named, outcome, source};
 use crate::Workspace;
 use crate::recorder::{Recorder, Timer};
 
@@ -28,8 +28,8 @@ pub(crate) use self::live::{Live, live};
 /// The longest name of a reader that every source takes.
 const NAME_MAX: usize = 48;
 
-/// Brings the changes of `streams` to the destination `to` until the log is read up to now; with
-/// `restart` they are read whole first, whatever their positions.
+/// Brings the changes of `streams` to the destination `to` until the log is read up to now; those of
+/// `restart` are read whole first, whatever their positions.
 ///
 /// # Errors
 /// Those of source and lake; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad rows.
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     sync: &Sync,
     streams: &[&Stream],
     to: &str,
-    restart: bool,
+    restart: Restart<'_>,
 ) -> Result<Vec<Landed>> {
     let timers: Vec<Timer> =
         streams.iter().map(|stream| recorder.started("sync", &named(name, stream, to))).collect();
@@ -85,12 +85,10 @@ async fn all(
     sync: &Sync,
     streams: &[&Stream],
     to: &str,
-    restart: bool,
+    restart: Restart<'_>,
 ) -> Result<Vec<Landed>> {
     let mut pass = Pass::open(workspace, run_id, name, sync, streams, to).await?;
-    if restart {
-        pass.restart().await?;
-    }
+    pass.restart(restart).await?;
     pass.catch_up().await?;
     for table in &mut pass.tables {
         table.merge_changes().await;
@@ -129,10 +127,17 @@ impl<'a> Pass<'a> {
         Ok(Self { name, source, request, tables })
     }
 
-    /// Has all tables read whole, whatever their positions.
-    async fn restart(&mut self) -> Result<()> {
-        self.source.forget(&self.request.name).await?;
-        for table in &mut self.tables {
+    /// Has tables read whole, whatever their positions. What the source keeps for the reader is made anew only
+    /// if it is kept for no other table.
+    async fn restart(&mut self, restart: Restart<'_>) -> Result<()> {
+        let again = |table: &Following<'_>| restart.has(table.stream());
+        if !self.tables.iter().any(again) {
+            return Ok(());
+        }
+        if self.tables.iter().all(again) {
+            self.source.forget(&self.request.name).await?;
+        }
+        for table in self.tables.iter_mut().filter(|table| restart.has(table.stream())) {
             table.restart()?;
         }
         self.request.streams = self.tables.iter().map(Following::request).collect::<Result<_>>()?;
@@ -181,7 +186,10 @@ async fn pages(
 async fn take(name: &str, tables: &mut [Following<'_>], page: Result<ChangesPage>) -> Result<()> {
     let page = page.map_err(|error| match error.kind() {
         ErrorKind::Blocked => {
-            let again = format!("`flywheel sync {name} --restart` reads the tables whole again.");
+            let again = format!(
+                "`flywheel sync {name} --restart` reads the tables whole again, with `--stream` and \
+                 the name of a stream only that one."
+            );
             let hint = match error.hint_text() {
                 Some(hint) => format!("{hint} {again}"),
                 None => again,

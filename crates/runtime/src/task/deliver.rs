@@ -86,7 +86,7 @@ pub(crate) async fn deliver(
         connector: entry.name,
         target: target.as_ref(),
         sequence: newest_sequence(&progress),
-        committed: committed(stream, &progress),
+        committed: committed(&progress),
         reached: None,
         request,
         writer: None,
@@ -189,20 +189,18 @@ fn start(stream: &Stream, progress: &Progress) -> Option<Position> {
     if stream.replaces() {
         return progress.staged.as_ref().map(|staged| Staged::of(staged).read);
     }
-    progress.committed.as_ref().map(|checkpoint| checkpoint.position.clone())
+    // It is a replacement's if the stream was written that way before.
+    progress.committed.as_ref().map(|checkpoint| Staged::of(checkpoint).read)
 }
 
 /// The position of the rows a reader of the target sees.
-fn committed(stream: &Stream, progress: &Progress) -> Option<Position> {
-    let checkpoint = progress.committed.as_ref()?;
-    Some(match stream.replaces() {
-        true => Staged::of(checkpoint).read,
-        false => checkpoint.position.clone(),
-    })
+fn committed(progress: &Progress) -> Option<Position> {
+    progress.committed.as_ref().map(|checkpoint| Staged::of(checkpoint).read)
 }
 
 /// The position of a replacement in its checkpoints.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Staged {
     /// Where the read stood.
     read: Position,

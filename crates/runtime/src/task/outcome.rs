@@ -1,6 +1,7 @@
 //! Outcomes, lift and experiments of every policy that says what counts as success.
 
 use flywheel_base::{Error, Result, Timestamp};
+use flywheel_decision::experiment::Standings;
 use flywheel_decision::lift::{self, Found, Measured};
 use flywheel_decision::reported::{self, Kind, Landed, Topic};
 use flywheel_decision::table::LiftRow;
@@ -129,7 +130,7 @@ fn of_rows(count: usize) -> TaskOutcome {
 }
 
 /// Measures every experiment by the sums of its lift and pauses the policies whose guardrails are breached; without an
-/// experiment there is no task.
+/// experiment there is no task. Returns why some could not be measured.
 ///
 /// # Errors
 /// Those of [`experiment::measure`].
@@ -138,17 +139,18 @@ pub(crate) async fn compare(
     recorder: &Recorder<'_>,
     turn: i64,
     sums: &Found,
-) -> Result<()> {
+) -> Result<Vec<Error>> {
     let mut policies = workspace.project.policies.values();
     if !policies.any(|policy| matches!(policy.choose, Choose::Experiment(_))) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("experiment", POLICIES);
     let result = experiment::measure(&context, sums).await;
-    let rows = recorder.settled(timer, result, |rows| {
+    let Standings { rows, errors } = recorder.settled(timer, result, |all| {
+        let rows = &all.rows;
         let broken = rows.iter().any(|row| matches!(&*row.standing, "breached" | "split-broken"));
-        let doubted = broken || !experiment::warnings(rows).is_empty();
+        let doubted = broken || !all.errors.is_empty() || !experiment::warnings(rows).is_empty();
         let status = if doubted { "warned" } else { "succeeded" };
         let outcome = TaskOutcome { rows_out: Some(rows.len() as u64), ..TaskOutcome::default() };
         (status.to_owned(), outcome)
@@ -156,7 +158,7 @@ pub(crate) async fn compare(
     for text in experiment::warnings(&rows) {
         recorder.notice(text);
     }
-    Ok(())
+    Ok(errors)
 }
 
 /// Measures the lift of all policies and pauses those that do harm; says of which the lift is not to be believed, because

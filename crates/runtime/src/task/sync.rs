@@ -106,6 +106,33 @@ impl From<Result<Self>> for Synced {
     }
 }
 
+/// What of a sync is read from its start, whatever the positions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Restart<'a> {
+    /// Nothing.
+    Nothing,
+    /// All streams of changes; where there are none, all streams.
+    Sync,
+    /// The streams of these names.
+    Streams(&'a [String]),
+}
+
+impl Restart<'_> {
+    /// Everything that can be, or nothing.
+    fn of(restart: bool) -> Self {
+        if restart { Self::Sync } else { Self::Nothing }
+    }
+
+    /// Whether a stream is among it.
+    pub(crate) fn has(self, stream: &Stream) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Sync => true,
+            Self::Streams(names) => names.contains(&stream.stream),
+        }
+    }
+}
+
 /// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
 /// committed on its own. With `restart`, streams of changes are read whole again; where there are none,
 /// incremental streams are read from their start, and whole reads that were cut off are not gone on with.
@@ -132,6 +159,19 @@ pub(crate) async fn run_each(
     name: &str,
     restart: bool,
 ) -> Result<Synced> {
+    Box::pin(run_from(workspace, recorder, name, Restart::of(restart))).await
+}
+
+/// As [`run_each`], with what is read from its start.
+///
+/// # Errors
+/// What keeps every stream from being tried.
+pub(crate) async fn run_from(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    name: &str,
+    restart: Restart<'_>,
+) -> Result<Synced> {
     if let Some(why) = migrate::stands_still(workspace, name)? {
         recorder.notice(why);
         return Ok(Synced::default());
@@ -146,14 +186,14 @@ pub(crate) async fn run_now(
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
-    Box::pin(each_now(workspace, recorder, name, restart)).await?.all()
+    Box::pin(each_now(workspace, recorder, name, Restart::of(restart))).await?.all()
 }
 
 async fn each_now(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     name: &str,
-    restart: bool,
+    restart: Restart<'_>,
 ) -> Result<Synced> {
     let sync = workspace
         .project
@@ -165,11 +205,14 @@ async fn each_now(
     let gate = quality::Gate::close(workspace, sync).await?;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
-    let anew = restart && of_log.is_empty();
+    let anew = match restart {
+        Restart::Sync if !of_log.is_empty() => Restart::Nothing,
+        other => other,
+    };
     let read_on: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Incremental).collect();
     let added = read_on.iter().filter(|stream| stream.write == WriteModeDeclared::Append);
-    for stream in added.filter(|_| anew) {
+    for stream in added.filter(|stream| anew.has(stream)) {
         recorder.notice(format!(
             "sync {name}.{}: rows that are appended from the start again are there twice; empty \
              the table first, or write with `merge`",
@@ -211,13 +254,13 @@ pub(crate) fn blocked(landed: &[Landed]) -> Option<Error> {
 }
 
 /// Runs what does not follow a log, as many streams at once as the sync may; the results are in the
-/// order of the file. With `anew`, what was read before is read again.
+/// order of the file. What is among `anew` is read again, whatever was read before.
 async fn reads(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     name: &str,
     sync: &Sync,
-    anew: bool,
+    anew: Restart<'_>,
 ) -> Result<Vec<Result<Landed>>> {
     let workers = Share::of(sync)?.workers;
     let mut lanes: VecDeque<Lane<'_>> = lanes(workspace, sync).await?.into();
@@ -230,7 +273,7 @@ async fn reads(
         {
             let mut lane = VecDeque::from(lane);
             let Some(work) = lane.pop_front() else { continue };
-            let work = Work { anew, ..work };
+            let work = Work { anew: anew.has(work.stream), ..work };
             let timer = recorder.started("sync", &work.named(name));
             let read = Box::pin(one(workspace, &run_id, name, sync, work));
             running.push(async move { (work, timer, read.await, lane) });

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::entropy;
 use flywheel_project::resource::rule::Rule;
+use flywheel_runtime::access::granted::Granted;
 use flywheel_state::{AccessRequest, GrantKind, RequestStatus, Verdict};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -106,6 +107,7 @@ async fn list(
     let granted = caller.reading(&workspace.project).granted(&workspace.project);
     let seen = |table: &&String| granted.as_ref().is_none_or(|granted| granted.shows_table(table));
     let rules: Vec<Value> = hiding
+        .filter(|rule| is_told(&rule.value, granted.as_ref()))
         .map(|rule| {
             let tables: Vec<&String> = rule.tables.iter().filter(seen).collect();
             json!({"rule": rule.rule, "description": rule.description, "tables": tables, "ask": rule.ask})
@@ -152,11 +154,24 @@ fn check_days(days: Option<u16>) -> Result<()> {
         .hint("Leave the days out for access without an end."))
 }
 
-fn rule_of(app: &App, name: &str) -> Result<Rule> {
+fn rule_of(app: &App, caller: &Caller, name: &str) -> Result<Rule> {
     let workspace = app.workspace();
     let rules = &workspace.project.rules;
-    let found = rules.get(name).map(|rule| rule.value.clone());
-    found.ok_or_else(|| super::unknown("rule", name, rules.keys()))
+    let granted = caller.reading(&workspace.project).granted(&workspace.project);
+    let told = |rule: &Rule| is_told(rule, granted.as_ref());
+    let found = rules.get(name).map(|rule| rule.value.clone()).filter(told);
+    found.ok_or_else(|| {
+        let known = rules.iter().filter(|(_, rule)| told(&rule.value)).map(|(name, _)| name);
+        super::unknown("rule", name, known)
+    })
+}
+
+/// Whether somebody is told of a rule: not where all that it is about is hidden from them.
+fn is_told(rule: &Rule, granted: Option<&Granted<'_>>) -> bool {
+    let Some(granted) = granted else { return true };
+    // A name with a star, or a tag, may mean something that they see.
+    let seen = |table: &String| table.contains('*') || granted.shows_table(table);
+    !rule.tags.is_empty() || rule.tables.iter().any(seen)
 }
 
 /// Whether a grant, which has to be there, gives the caller nothing that they do not have.
@@ -241,7 +256,7 @@ fn check_askable(app: &App, caller: &Caller, kind: GrantKind, what: &str) -> Res
             caller.may(permission)
         }
         GrantKind::Rule => {
-            !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, what)?)
+            !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, caller, what)?)
         }
         GrantKind::Grant => has_grant(app, caller, what)?,
     };
@@ -327,7 +342,7 @@ fn check_has(app: &App, caller: &Caller, request: &AccessRequest) -> Result<()> 
             permission.is_some_and(|permission| caller.has(permission))
         }
         GrantKind::Rule => {
-            !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, what)?)
+            !caller.reader(&app.workspace().project).is_limited_by(&rule_of(app, caller, what)?)
         }
         // Nothing is closed to those who decide.
         GrantKind::Grant => has_grant(app, caller, what)?,

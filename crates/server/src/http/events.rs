@@ -182,8 +182,16 @@ async fn report(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let check = |event: &Value| {
-        Said::read(kind, event).map(drop).map_err(|reason| Misfit::whole("invalid", reason))
+    let check = |event: &Value| match Said::read(kind, event) {
+        Err(reason) => Err(Misfit::whole("invalid", reason)),
+        Ok(_) => match Said::misspelt(kind, event) {
+            Some((field, meant)) => Err(Misfit {
+                field: Some(field.to_owned()),
+                code: "invalid",
+                reason: format!("the field \"{field}\" is not read; did you mean \"{meant}\"?"),
+            }),
+            None => Ok(()),
+        },
     };
     let terms = Terms { topic: kind.topic(), once, aside: false };
     take(app, caller, terms, headers, body, check).await

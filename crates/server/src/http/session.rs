@@ -78,11 +78,14 @@ struct Setup {
 async fn setup(
     State(app): State<Arc<App>>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Input(input): Input<Setup>,
 ) -> Result<Response> {
     auth::check_name(&input.name)?;
     auth::check_password(&input.password)?;
-    let address = peer.map(|Extension(Peer(peer))| peer.ip());
+    let peer = peer.map(|Extension(peer)| peer);
+    let encrypted = auth::is_encrypted(&app, peer, &headers);
+    let address = peer.map(|Peer(peer)| auth::address_of(&app, peer, &headers));
     app.brake.check(&input.name, address)?;
     // The link of the first owner is for a name that nobody has.
     let asked = input.name.clone();
@@ -105,7 +108,7 @@ async fn setup(
     };
     let detail = json!({"role": user.role});
     app.audit(user.name.clone(), "setup".to_owned(), user.name.clone(), detail).await?;
-    begin(&app, &user.name, &user.role, StatusCode::CREATED).await
+    begin(&app, (&user.name, &user.role), StatusCode::CREATED, encrypted).await
 }
 
 /// A name and a password.
@@ -121,9 +124,12 @@ struct Login {
 async fn login(
     State(app): State<Arc<App>>,
     peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
     Input(input): Input<Login>,
 ) -> Result<Response> {
-    let address = peer.map(|Extension(Peer(peer))| peer.ip());
+    let peer = peer.map(|Extension(peer)| peer);
+    let encrypted = auth::is_encrypted(&app, peer, &headers);
+    let address = peer.map(|Peer(peer)| auth::address_of(&app, peer, &headers));
     let name = input.name.clone();
     let user = app.blocking(move |app| app.workspace().store.user(&name)).await?;
     // Whoever may do nothing has no password that is right.
@@ -139,7 +145,7 @@ async fn login(
             }
             app.audit(user.name.clone(), "login".to_owned(), user.name.clone(), Value::Null)
                 .await?;
-            begin(&app, &user.name, &user.role, StatusCode::OK).await
+            begin(&app, (&user.name, &user.role), StatusCode::OK, encrypted).await
         }
         None => {
             // What was typed as a name may be a password.
@@ -186,8 +192,13 @@ pub(crate) fn check_local(app: &App, role: &str) -> Result<()> {
         .hint("So says `sign_in.local: owner-only` in flywheel.yaml."))
 }
 
-async fn begin(app: &Arc<App>, name: &str, role: &str, status: StatusCode) -> Result<Response> {
-    let (cookie, csrf) = auth::begin(app, name.to_owned()).await?;
+async fn begin(
+    app: &Arc<App>,
+    (name, role): (&str, &str),
+    status: StatusCode,
+    encrypted: bool,
+) -> Result<Response> {
+    let (cookie, csrf) = auth::begin(app, name.to_owned(), encrypted).await?;
     let role =
         Role::of(role).ok_or_else(|| Problem::invalid(format!("unknown role \"{role}\"")))?;
     let permissions: Vec<&str> = role.permissions().iter().map(|one| one.word()).collect();
@@ -208,12 +219,15 @@ fn set_cookie(response: &mut Response, cookie: &str) -> Result<()> {
 async fn logout(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
 ) -> Result<Response> {
+    let encrypted = auth::is_encrypted(&app, peer.map(|Extension(peer)| peer), &headers);
     if let Some(session) = caller.session {
         app.blocking(move |app| app.workspace().store.end_session(&session)).await?;
     }
     let mut response = done();
-    set_cookie(&mut response, &auth::gone(&app))?;
+    set_cookie(&mut response, &auth::gone(encrypted))?;
     Ok(response)
 }
 

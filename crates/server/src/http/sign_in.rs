@@ -80,7 +80,9 @@ async fn back(
     };
     match sign_in::end(&app, &declared, &headers, back).await {
         Ok(ended) => {
-            let (cookie, _) = auth::begin(&app, ended.user).await?;
+            // The provider has sent the browser to this address.
+            let encrypted = app.secure || declared.address.starts_with("https://");
+            let (cookie, _) = auth::begin(&app, ended.user, encrypted).await?;
             sent(&ended.return_to, &[cookie, sign_in::gone(&declared)])
         }
         Err(refused) => outside(&declared, refused),

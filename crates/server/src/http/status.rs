@@ -115,6 +115,7 @@ fn narrow(workspace: &Workspace, granted: &Granted<'_>, status: &mut Status) -> 
     if status.policies.len() < policies {
         status.together.clear();
         (status.outbox_pending, status.outbox_dead, status.outbox_discarded) = (0, 0, 0);
+        status.outbox_waiting = 0;
     }
     Ok(())
 }

@@ -220,8 +220,8 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
-    /// Models that are switched off now, and read as landed tables by what is not: seeds that are loaded once, with a
-    /// variable that says so. They mean what readers see of them.
+    /// Models that are switched off now or whose files are gone, and that are read as landed tables: seeds that are loaded
+    /// once, with a variable that says so, or from files that are deleted then. They mean what readers see of them.
     fn left(&self) -> Vec<String> {
         let published = self.published.keys();
         published.filter(|name| self.is_left(name)).cloned().collect()
@@ -232,10 +232,14 @@ impl<'a> Progress<'a> {
             return false;
         }
         let project = self.world.project;
-        let off = names::model(project, name).is_some_and(|model| !model.config.enabled);
-        let read = project.sources.contains_key(name)
-            || self.plan.reads.values().any(|reads| reads.contains(name));
-        off && read
+        let source = project.sources.get(name);
+        let landed = source.is_some_and(|source| source.landed_by.is_some());
+        let left = match names::model(project, name) {
+            Some(model) => !model.config.enabled,
+            None => project.dbt.is_some() && !landed,
+        };
+        let read = || self.plan.reads.values().any(|reads| reads.contains(name));
+        left && (source.is_some() || read())
     }
 
     /// A view that is not built now reads what its published query reads, which its file may no longer

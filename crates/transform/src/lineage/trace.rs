@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::expr::{Case, WindowFunctionParams};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{Case, InSubquery, WindowFunctionParams};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, JoinType, LogicalPlan};
 use datafusion::logical_expr::{RecursiveQuery, SortExpr, Subquery, TableScan, Unnest, Window};
@@ -366,7 +366,10 @@ impl Tracer {
                 Ok(scope.find_outer(column).cloned().unwrap_or_default())
             }
             Expr::Alias(alias) => self.expression(&alias.expr, scope),
-            Expr::Case(case) => self.case(case, scope),
+            Expr::Case(case) => match membership_of(case) {
+                Some(inside) => self.membership(&inside.subquery, &inside.expr, scope),
+                None => self.case(case, scope),
+            },
             Expr::AggregateFunction(function) => {
                 let params = &function.params;
                 let mut flow = self.combine(params.args.iter(), scope, Transform::Aggregate)?;
@@ -550,4 +553,15 @@ pub(super) fn union(all: &mut Vec<Flow>, more: Vec<Flow>) {
 
 fn internal(error: datafusion::error::DataFusionError) -> Error {
     Error::internal("cannot trace the plan of a query").caused_by(error)
+}
+
+/// The `x in (select …)` that a case stands for, where the warehouse says apart from it when that is not known: `case when x in (…)
+/// then true when … then null else false end`.
+fn membership_of(case: &Case) -> Option<&InSubquery> {
+    let [(when, then), (_, unknown)] = case.when_then_expr.as_slice() else { return None };
+    let Expr::InSubquery(inside) = when.as_ref() else { return None };
+    let is_told = |expr: &Expr, known: bool| matches!(expr, Expr::Literal(ScalarValue::Boolean(told), _) if told.is_some() == known);
+    let other = case.else_expr.as_deref()?;
+    let same = is_told(then, true) && is_told(unknown, false) && is_told(other, true);
+    (case.expr.is_none() && same).then_some(inside)
 }

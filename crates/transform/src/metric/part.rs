@@ -137,7 +137,7 @@ fn pick(take: Take, moment: &str, over: &[String]) -> String {
 }
 
 /// The aggregate of a value; without one, of rows.
-fn aggregate(measure: &Measure, value: Option<&str>) -> String {
+pub(super) fn aggregate(measure: &Measure, value: Option<&str>) -> String {
     aggregate_where(measure, value, None)
 }
 

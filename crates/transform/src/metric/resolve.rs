@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 use flywheel_project::Project;
 use flywheel_project::metric::{
     DayAttribute, End, Expression, MetricRef, Path, Semantics, TIME, TIME_WORDS, dimension_called,
@@ -80,7 +80,7 @@ pub(super) fn resolve<'a>(
     let mut metrics: Vec<MetricRef<'a>> = Vec::new();
     let mut views: Vec<(MetricRef<'a>, &'a Semantic)> = Vec::new();
     for word in &query.metrics {
-        let metric = semantics.metric(word)?;
+        let metric = semantics.metric(word.trim())?;
         if metrics.iter().any(|known| known.name == metric.name) {
             continue;
         }
@@ -126,7 +126,16 @@ pub(super) fn resolve<'a>(
             )
             .hint("Use --from and --to, or --during."));
         }
-        conformed(semantics, &views, &name.parts)?;
+        conformed(semantics, &views, &name.parts).map_err(|error| {
+            match error.kind() == ErrorKind::NotFound && semantics.metric(&name.text()).is_ok() {
+                true => Error::invalid(format!(
+                    "\"{}\" is a metric, and a condition on rows looks at dimensions",
+                    name.text()
+                ))
+                .hint("Write --having, which looks at the columns of the answer."),
+                false => error,
+            }
+        })?;
     }
     let range = match (&query.during, &query.from, &query.to) {
         (Some(period), None, None) => Range::during(period)?,
@@ -215,10 +224,21 @@ fn parse(text: &str) -> Result<Expression> {
     Expression::parse(text).map_err(|mistake| mistake.into_error(text))
 }
 
-/// `time:month` in two.
+/// What dbt calls the time that measures are counted by.
+const METRIC_TIME: &str = "metric_time";
+
+/// `time:month` in two; dbt writes it `metric_time__month`.
 fn split_grain(word: &str) -> Result<(&str, Option<Grain>)> {
     let Some((name, grain)) = word.rsplit_once([':', '：']) else {
-        return Ok((word.trim(), None));
+        let word = word.trim();
+        return Ok(match word.strip_prefix(METRIC_TIME) {
+            Some("") => (TIME, None),
+            Some(rest) => match rest.strip_prefix("__").and_then(Grain::parse) {
+                Some(grain) => (TIME, Some(grain)),
+                None => (word, None),
+            },
+            None => (word, None),
+        });
     };
     let found = Grain::parse(grain.trim()).ok_or_else(|| {
         let known = Grain::ALL.map(Grain::word);

@@ -158,13 +158,17 @@ impl<'a, 'q> Rows<'a, 'q> {
             let End::Dimension(_, dimension) = path.end else { return None };
             value_called(dimension, text).map(str::to_owned)
         });
+        let moments = expression.names_of_moments();
         expression.sql(&mut |name| {
             let path = semantics.path(view, &name.parts)?;
             let column = self.column(&path)?;
+            let by_moment = |grain: Option<Grain>| match grain {
+                Some(grain) => grain.is_within_day(),
+                // Nothing says how exactly it is known: who asks for a moment means it.
+                None => moments.contains(name),
+            };
             Ok(match path.end {
-                End::Dimension(_, dimension)
-                    if path.is_time() && !dimension.grain.is_some_and(Grain::is_within_day) =>
-                {
+                End::Dimension(_, dimension) if path.is_time() && !by_moment(dimension.grain) => {
                     format!("CAST({column} AS DATE)")
                 }
                 _ => column,
@@ -205,7 +209,7 @@ impl Table {
 }
 
 /// A time dimension as a moment in its own time zone.
-fn moment_sql(name: &str, dimension: &Dimension) -> String {
+pub(super) fn moment_sql(name: &str, dimension: &Dimension) -> String {
     let sql = dimension.expression.clone().unwrap_or_else(|| quoted(name));
     match &dimension.timezone {
         None => format!("CAST({sql} AS {MOMENT})"),

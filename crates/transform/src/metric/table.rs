@@ -16,8 +16,8 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::Project;
-use flywheel_project::metric::Semantics;
 use flywheel_project::metric::table::{SCHEMA, TableColumns, mentions};
+use flywheel_project::metric::{Semantics, TIME};
 use flywheel_project::resource::semantic::Semantic;
 
 use super::{MetricQuery, Tables, compile_over};
@@ -149,6 +149,17 @@ impl<'a> Expander<'a> {
                 )));
             }
         };
+        if let TableFactor::Table { alias, sample, version, .. } = &only.relation
+            && (sample.is_some()
+                || version.is_some()
+                || alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()))
+        {
+            return Err(Error::invalid(format!(
+                "{SCHEMA}.{} takes no sample, no version and no other names of columns",
+                view.semantic
+            ))
+            .hint("Figures are those of all rows; name columns in SELECT."));
+        }
         let alias = match &only.relation {
             TableFactor::Table { alias: Some(alias), .. } => alias.name.value.clone(),
             _ => view.semantic.clone(),
@@ -244,13 +255,24 @@ impl<'a> Expander<'a> {
             };
             self.uses(expr, &columns, view, &mut question)?;
         }
-        if let GroupByExpr::Expressions(by, _) = &select.group_by {
-            for expr in by {
-                let alias = column_of(expr).is_some_and(|name| aliases.contains(&name));
-                let position = matches!(expr, Expr::Value(_));
-                if !alias && !position {
-                    self.uses(expr, &columns, view, &mut question)?;
-                }
+        let (by, modifiers) = match &select.group_by {
+            GroupByExpr::All(modifiers) => (&[][..], modifiers),
+            GroupByExpr::Expressions(by, modifiers) => (by.as_slice(), modifiers),
+        };
+        if !modifiers.is_empty() || by.iter().any(groups_repeatedly) {
+            return Err(Error::invalid(format!(
+                "{SCHEMA}.{} is grouped in several ways at once",
+                view.semantic
+            ))
+            .hint(
+                "Ask for each grouping by itself, and bring the answers together by UNION ALL.",
+            ));
+        }
+        for expr in by {
+            let alias = column_of(expr).is_some_and(|name| aliases.contains(&name));
+            let position = matches!(expr, Expr::Value(_));
+            if !alias && !position {
+                self.uses(expr, &columns, view, &mut question)?;
             }
         }
         if let Some(having) = &select.having {
@@ -338,9 +360,30 @@ impl<'a> Expander<'a> {
 }
 
 fn unknown(name: &str, columns: &TableColumns, view: &Semantic) -> Error {
+    let error = Error::not_found(format!("{SCHEMA}.{} has no column \"{name}\"", view.semantic));
+    // A time itself stands in conditions alone. The one that rows are counted by is `time` for all metrics.
+    let of = if view.time.as_deref() == Some(name) { TIME } else { name };
+    let mut periods = Vec::from(["day", "month", "year"].map(|grain| format!("{of}_{grain}")));
+    periods.retain(|period| columns.dimensions.contains_key(period));
+    if columns.paths.contains_key(name) && !periods.is_empty() {
+        let list = periods.join(", ");
+        return error
+            .hint(format!("It is a time, which WHERE takes; name periods, such as {list}."));
+    }
     let known = columns.dimensions.keys().chain(&columns.metrics).map(String::as_str);
-    Error::not_found(format!("{SCHEMA}.{} has no column \"{name}\"", view.semantic))
-        .hint(suggest::hint(name, known.collect::<Vec<_>>()))
+    error.hint(suggest::hint(name, known.collect::<Vec<_>>()))
+}
+
+/// Whether a part of GROUP BY groups more than once, as ROLLUP does. Some dialects read it as a function.
+fn groups_repeatedly(expr: &Expr) -> bool {
+    match expr {
+        Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => true,
+        Expr::Function(function) => {
+            let name = function.name.to_string().to_lowercase();
+            matches!(name.as_str(), "rollup" | "cube")
+        }
+        _ => false,
+    }
 }
 
 /// The column that an expression is, if it is nothing else.

@@ -68,6 +68,36 @@ async fn a_flat_join_of_two_facts_is_wrong_by_a_factor() {
     assert_eq!(rows(&session, flat).await.unwrap(), [["cardiology", "8400", "8400"]]);
 }
 
+/// What a table does not have is told with the part that wants it, before and when somebody asks for it.
+#[tokio::test]
+async fn a_part_that_a_table_does_not_answer_is_named() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests-data/metrics/shop");
+    let dir = tempfile::tempdir().unwrap();
+    let (mut project, session) = shop(&folder, dir.path()).await;
+    let orders = &mut project.semantics.get_mut("orders").unwrap().value;
+    orders.measures.get_mut("cost").unwrap().expression = Some("costs".to_owned());
+    orders.measures.get_mut("largest").unwrap().expression = Some("gone".to_owned());
+    let mistakes = metric_mistakes(&project, &session).await;
+    let of_orders: Vec<_> =
+        mistakes.iter().filter(|mistake| mistake.semantic == "orders").collect();
+    let parts: Vec<&str> = of_orders.iter().map(|mistake| mistake.part.as_str()).collect();
+    assert_eq!(parts, ["measure cost", "measure largest"]);
+    assert_eq!(of_orders[0].file, "metrics/orders.yaml");
+    assert_eq!(of_orders[0].reason, "unknown column \"costs\"");
+    let ask =
+        |metric: &str| MetricQuery { metrics: vec![metric.to_owned()], ..MetricQuery::default() };
+    let compiled = compile_metrics(&project, &ask("costs")).unwrap();
+    let error = session.query(&compiled.sql).await.unwrap_err();
+    let told = metric_error(&project, &session, &compiled.sql, error).await;
+    assert_eq!(
+        told.message(),
+        "measure cost of semantic \"orders\" (metrics/orders.yaml): unknown column \"costs\""
+    );
+    // What has no mistake of its own is still asked.
+    let fine = compile_metrics(&project, &ask("orders")).unwrap();
+    assert_eq!(rows(&session, &fine.sql).await.unwrap(), [["109"]]);
+}
+
 /// A project and its tables.
 async fn shop(folder: &Path, dir: &Path) -> (Project, Session) {
     let text = fs::read_to_string(folder.join("project.txt")).unwrap();

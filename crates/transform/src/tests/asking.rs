@@ -243,6 +243,31 @@ async fn hooks_write_tables_of_the_project() {
 }
 
 #[tokio::test]
+async fn statements_at_the_end_know_the_schemas_that_were_built() {
+    let shop = Shop::of_dbt(&[
+        (
+            "dbt_project.yml",
+            "name: shop
+on-run-start: \"create table if not exists audit.seen (line varchar)\"
+on-run-end:
+  - \"{% for schema in schemas %}grant select on all tables in schema {{ schema }} to role reporter; {% endfor %}\"
+  - \"{% for database, schema in database_schemas %}insert into audit.seen values ('{{ schema }} of {{ database }}'); {% endfor %}\"
+",
+        ),
+        ("seeds/codes.csv", "code\n1\n"),
+        ("models/a.sql", "{{ config(schema='marts') }} select code from {{ ref('codes') }}"),
+        ("models/b.sql", "{{ config(schema='marts') }} select code from {{ ref('codes') }}"),
+        ("models/c.sql", "{{ config(schema='broken', materialized='table') }} select cast('x' as int) as n from {{ ref('a') }}"),
+    ])
+    .await;
+    let report = shop.build().await;
+    let granted = report.notes.iter().filter(|note| note.contains("is not run")).count();
+    assert_eq!(granted, 2, "{:?}", report.notes);
+    let seen = shop.read("select line from audit.seen order by 1").await;
+    assert_eq!(seen, ["main of flywheel", "main_marts of flywheel"]);
+}
+
+#[tokio::test]
 async fn a_hook_that_fails_fails_its_model_and_nothing_of_it_is_published() {
     let shop = Shop::of_dbt(&[
         PROJECT,

@@ -93,6 +93,36 @@ async fn a_seed_is_built_when_its_file_changes_and_a_bad_value_is_named() {
 }
 
 #[tokio::test]
+async fn a_seed_whose_file_is_gone_stays_for_those_who_read_it_as_a_source() {
+    let model = |n: &str| {
+        format!(
+            "{{{{ config(materialized='table') }}}} select code, {n} as n from {{{{ source('till', 'codes') }}}}"
+        )
+    };
+    let mut shop = Shop::of_dbt(&[
+        ("dbt_project.yml", "name: shop\nseeds: {shop: {+schema: till}}\n"),
+        ("seeds/codes.csv", "code,n\n007,1\n"),
+        ("seeds/spare.csv", "n\n1\n"),
+        ("models/s.yml", "sources: [{name: till, schema: main_till, tables: [{name: codes}]}]"),
+        ("models/a.sql", &model("n")),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    shop.remove("seeds/codes.csv");
+    shop.remove("seeds/spare.csv");
+    shop.edit("models/a.sql", &model("n + 1"));
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(report.removed, ["main_till.spare"], "nobody reads it");
+    assert_eq!(shop.read("select code, n from main.a").await, ["007 2"]);
+    assert_eq!(shop.read("select n from main_till.codes").await, ["1"]);
+    shop.edit("seeds/codes.csv", "code,n\n008,5\n");
+    assert!(shop.build().await.passed());
+    assert_eq!(shop.read("select code, n from main.a").await, ["008 6"]);
+}
+
+#[tokio::test]
 async fn an_ephemeral_model_is_part_of_what_reads_it_and_has_tests() {
     let shop = Shop::of_dbt(&[
         PROJECT,
@@ -374,4 +404,100 @@ async fn dbt_utils_and_dbts_own_macros_run_on_our_sql() {
         shop.read("select m, d, l, x is null, c from main.dates").await,
         ["2 1 2024-02-29 true ab"]
     );
+}
+
+#[tokio::test]
+async fn dbts_macros_for_dates_and_lists_take_expressions() {
+    let shop = Shop::of_dbt(&[
+        PROJECT,
+        ("models/a.sql", "select timestamp '2024-01-31 00:00:00' as d, 2 as n, cast(null as int) as none"),
+        (
+            "models/moved.sql",
+            "select {{ dbt.dateadd('day', 'n', 'd') }} as days, {{ dateadd('quarter', 1, 'd') }} as quarter, \
+             {{ dbt.dateadd('month', 'n + 1', 'd') }} as months, {{ dbt.dateadd('day', 'none', 'd') }} as never, \
+             {{ dbt.datediff(\"'1999-12-31 23:59:59.999999'\", \"'2000-01-01 00:00:00'\", 'millisecond') }} as ms, \
+             {{ dbt.date(2024, 2, 3) }} as made from {{ ref('a') }}",
+        ),
+        ("models/days.sql", "{{ dbt.date_spine('day', dbt.date(2024, 1, 30), dbt.date(2024, 2, 2)) }}"),
+        ("models/numbers.sql", "{{ dbt.generate_series(3) }}"),
+        (
+            "models/lists.sql",
+            "select {{ dbt.listagg('generated_number', \"'|'\", 'order by generated_number desc', 2) }} as two, \
+             {{ get_powers_of_two(9) }} as power, \
+             array_length({{ dbt.array_append(dbt.array_construct([1, 2]), 3) }}) as three from {{ ref('numbers') }}",
+        ),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(
+        shop.read("select days, quarter, months, never is null, ms, made from main.moved").await,
+        ["2024-02-02T00:00:00 2024-04-30T00:00:00 2024-04-30T00:00:00 true 1 2024-02-03"]
+    );
+    assert_eq!(shop.read("select count(*) from main.days").await, ["3"]);
+    assert_eq!(shop.read("select two, power, three from main.lists").await, ["3|2 4 3"]);
+}
+
+#[tokio::test]
+async fn templates_ask_what_kind_a_column_is_and_which_database_they_are_for() {
+    let shop = Shop::of_dbt(&[
+        PROJECT,
+        ("models/a.sql", "select 'x' as name, 1 as n, 1.5 as share, cast(2 as decimal(8, 2)) as price"),
+        (
+            "models/kinds.sql",
+            "{% set kinds = [] -%}
+             {%- for column in adapter.get_columns_in_relation(ref('a')) -%}
+             {%- do kinds.append(column.name ~ ':' ~ ('text' if column.is_string() else 'number' if column.is_number() else 'other')) -%}
+             {%- endfor -%}
+             select '{{ kinds | join(' ') }}' as kinds, '{{ adapter.type() }}' as kind, \
+             cast('1' as {{ api.Column.translate_type('integer') }}) as whole, \
+             '{{ 'yes' if flags.WHICH in ['run', 'build'] else 'no' }}' as built",
+        ),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(
+        shop.read("select kinds, kind, whole, built from main.kinds").await,
+        ["name:text n:number share:number price:number duckdb 1 yes"]
+    );
+}
+
+/// Names of files in large letters are common where another database folds them, or does not tell them apart.
+#[tokio::test]
+async fn models_whose_files_have_capitals_are_built_in_lower_case() {
+    let shop = Shop::of_dbt(&[
+        ("dbt_project.yml", "name: shop\nmodels: {shop: {Marts: {+schema: Marts}}}\n"),
+        ("seeds/Raw_Customers.csv", "id,name\n1,Ada\n"),
+        ("models/Marts/Dim_Customers.sql", "select * from {{ ref('Raw_Customers') }}"),
+        (
+            "models/Marts/Dim_Customers.yml",
+            "models:\n  - name: Dim_Customers\n    columns: [{name: id, tests: [unique, {relationships: {to: ref('Raw_Customers'), field: id}}]}]\n  - name: removed\n",
+        ),
+        ("models/later.sql", "\n"),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(report.models.iter().map(|model| model.tests.len()).sum::<usize>(), 2);
+    assert_eq!(shop.read("select name from main_marts.Dim_Customers").await, ["Ada"]);
+}
+
+#[tokio::test]
+async fn hooks_are_written_with_dbts_words_for_transactions() {
+    let shop = Shop::of_dbt(&[
+        (
+            "dbt_project.yml",
+            "name: shop\non-run-start: create table if not exists main.log (said varchar)\n",
+        ),
+        (
+            "models/a.sql",
+            "{{ config(pre_hook=before_begin(\"insert into main.log select 'before'\"), \
+             post_hook=[after_commit(\"insert into main.log select 'after'\")]) }} select 1 as x",
+        ),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(shop.read("select said from main.log order by 1").await, ["after", "before"]);
 }

@@ -220,6 +220,21 @@ async fn the_test_command_looks_at_what_readers_see() {
     let after = test(shop.world(), &["stg_orders".to_owned()], &[], &Known::new()).await.unwrap();
     assert_eq!(after.len(), 5);
     assert!(after.iter().all(|test| test.status == TestStatus::Passed), "{after:#?}");
+    // A test has a name of its own, and a kind.
+    let one = after[0].name.clone();
+    let known = Known::new();
+    let itself = std::slice::from_ref(&one);
+    let only = test(shop.world(), itself, &[], &known).await.unwrap();
+    assert_eq!(only.iter().map(|test| &test.name).collect::<Vec<_>>(), [&one]);
+    let orders = ["stg_orders".to_owned()];
+    let others = test(shop.world(), &orders, itself, &known).await.unwrap();
+    assert_eq!(others.len(), 4, "{others:#?}");
+    let words = [one, "stg_orders".to_owned()];
+    assert_eq!(test(shop.world(), &words, &[], &known).await.unwrap().len(), 5);
+    let units = test(shop.world(), &["test_type:unit".to_owned()], &[], &known).await.unwrap();
+    assert!(units.is_empty(), "{units:#?}");
+    let wrong = test(shop.world(), &["test_type:odd".to_owned()], &[], &known).await.unwrap_err();
+    assert!(wrong.message().contains("test_type"), "{wrong:?}");
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ fn single(oid: u32, form: Form, bytes: Option<&[u8]>) -> Result<Parameter> {
     match oid {
         16 => Parameter::new(&kind, Some(flag(text)?)),
         17 if form == Form::Text => Parameter::new(&kind, Some(&bytea(text)?)),
+        1082 if form == Form::Text => Parameter::new(&kind, Some(day(text.trim()))),
         1186 if form == Form::Text => {
             Parameter::new(&kind, Some(&span::read(text).ok_or_else(misfit)?))
         }
@@ -138,6 +139,18 @@ fn decimal(text: &str) -> Result<Parameter> {
     let scale = i8::try_from(fraction.len()).map_err(|_| misfit())?;
     let precision = precision.ok_or_else(misfit)?.max(1);
     Parameter::new(&DataType::Decimal128(precision, scale), Some(text))
+}
+
+/// The day of a text that may say a time or a zone behind it, as JDBC's drivers do: `2024-02-29 +00`.
+fn day(text: &str) -> &str {
+    let Some((day, behind)) = text.split_at_checked("2024-02-29".len()) else { return text };
+    let begins = behind.starts_with([' ', 'T', '+', '-', 'Z']);
+    let rest =
+        |sign: char| sign.is_ascii_digit() || matches!(sign, ' ' | ':' | '.' | '+' | '-' | 'Z');
+    match begins && behind.chars().skip(1).all(rest) {
+        true => day,
+        false => text,
+    }
 }
 
 fn utf8(bytes: &[u8]) -> Result<String> {
@@ -322,6 +335,8 @@ mod tests {
             (21, "-1"),
             (701, "1.5e3"),
             (1082, "2024-02-29"),
+            (1082, "2024-02-29 +00"),
+            (1082, "2024-02-29 10:00:00.5+02:00"),
             (1114, "2024-02-29 10:00:00"),
             (1184, "2024-02-29 10:00:00+02:00"),
             (1700, "10.505"),
@@ -346,12 +361,13 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_value_are_refused() {
-        let cases: [(u32, Form, &[u8]); 16] = [
+        let cases: [(u32, Form, &[u8]); 17] = [
             (16, Form::Text, b"maybe"),
             (20, Form::Text, b"1 or 1 = 1"),
             (20, Form::Binary, b"1"),
             (23, Form::Text, b"4000000000"),
             (1082, Form::Binary, &[0x7f, 0xff, 0xff, 0xff]),
+            (1082, Form::Text, b"2024-02-29 noon"),
             (1700, Form::Binary, &[0]),
             (25, Form::Text, &[0xff]),
             (25, Form::Text, b"a\0b"),

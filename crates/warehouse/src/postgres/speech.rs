@@ -73,6 +73,18 @@ impl Told<'_> {
         let version = self.settings.get("server_version").map_or("", String::as_str);
         format!("PostgreSQL {version} (Flywheel {})", env!("CARGO_PKG_VERSION"))
     }
+
+    /// The schema that a table without one is looked for in first.
+    fn schema(&self) -> &str {
+        path(self.settings).next().unwrap_or("public")
+    }
+}
+
+/// The schemas that a client's `search_path` names, in their order, without that of its user, which is none here.
+pub(crate) fn path(settings: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let said = settings.get("search_path").map_or("", String::as_str);
+    let names = said.split(',').map(|name| name.trim().trim_matches('"'));
+    names.filter(|name| !matches!(*name, "" | "$user"))
 }
 
 /// What became of a statement.
@@ -116,7 +128,8 @@ pub(crate) fn translate(statement: &mut Statement, told: &Told<'_>) -> Result<Sp
         }
     }
     let types = reads_types(sql);
-    let mut speech = Speech { told, oids: relation::oids(told.relations), own, types };
+    let lists = BTreeSet::new();
+    let mut speech = Speech { told, oids: relation::oids(told.relations), own, types, lists };
     if let ControlFlow::Break(error) = sql.as_mut().visit(&mut speech) {
         return Err(error);
     }
@@ -146,6 +159,8 @@ struct Speech<'a> {
     own: Own,
     /// Whether types are asked for, whose columns number functions.
     types: bool,
+    /// The queries of all whose rows one value is compared with, `= ANY (SELECT …)`.
+    lists: BTreeSet<String>,
 }
 
 /// Names that mean something of the statement or of its reader, so that alone they mean no table of the catalogue.
@@ -215,6 +230,11 @@ impl VisitorMut for Speech<'_> {
                 Err(error) => return ControlFlow::Break(error),
             }
         }
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = &*expr
+            && let Expr::Subquery(query) = right.as_ref()
+        {
+            self.lists.insert(query.to_string());
+        }
         let made = match &*expr {
             Expr::Subquery(query) if is_empty(query, &self.own) => Some(Expr::value(Value::Null)),
             Expr::Exists { subquery, negated } if is_empty(subquery, &self.own) => {
@@ -239,6 +259,12 @@ impl VisitorMut for Speech<'_> {
         if let Some(made) = made {
             *expr = made;
         }
+        if let Expr::Subquery(query) = expr
+            && !self.is_list(query)
+            && let Err(error) = look_up_one(query, &self.own)
+        {
+            return ControlFlow::Break(error);
+        }
         ControlFlow::Continue(())
     }
 
@@ -253,6 +279,11 @@ impl VisitorMut for Speech<'_> {
 }
 
 impl Speech<'_> {
+    /// Whether a query says what one value is compared with, each row of it.
+    fn is_list(&self, query: &Query) -> bool {
+        !self.lists.is_empty() && self.lists.contains(&query.to_string())
+    }
+
     /// The expression in our words, if it is not in them already.
     fn said(&self, expr: &mut Expr) -> Result<Option<Expr>> {
         match expr {
@@ -275,7 +306,7 @@ impl Speech<'_> {
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
                 match ident.value.to_lowercase().as_str() {
-                    "current_schema" => expression("'public'").map(Some),
+                    "current_schema" => expression(&literal(self.told.schema())).map(Some),
                     "current_role" => expression(&literal(self.told.user)).map(Some),
                     _ => Ok(None),
                 }
@@ -379,7 +410,7 @@ impl Speech<'_> {
         let said = match name.as_str() {
             "version" => literal(&self.told.version()),
             "current_database" | "current_catalog" => literal(self.told.database),
-            "current_schema" => "'public'".to_owned(),
+            "current_schema" => literal(self.told.schema()),
             "current_schemas" => "make_array('pg_catalog', 'public')".to_owned(),
             "current_user" | "session_user" | "user" | "current_role" => literal(self.told.user),
             "pg_backend_pid" => self.told.process.to_string(),
@@ -781,6 +812,58 @@ fn factor_is_empty(factor: &TableFactor, own: &Own) -> bool {
     }
 }
 
+/// Makes a look-up in the catalogue one value for sure. PostgreSQL finds one row at most by the numbers of what it looks up; our
+/// engine does not know that, and plans a query that depends on the row around it only where it makes one row of all.
+fn look_up_one(query: &mut Query, own: &Own) -> Result<()> {
+    let cut = query.limit_clause.is_some() || query.fetch.is_some() || query.order_by.is_some();
+    let SetExpr::Select(select) = query.body.as_mut() else { return Ok(()) };
+    let grouped = match &select.group_by {
+        GroupByExpr::Expressions(by, more) => !by.is_empty() || !more.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    let other = query.with.is_some() || cut || grouped || select.having.is_some();
+    if other || select.distinct.is_some() || select.selection.is_none() || select.from.is_empty() {
+        return Ok(());
+    }
+    let parts = select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    });
+    for part in parts {
+        if !is_of_catalogue(part, own) {
+            return Ok(());
+        }
+    }
+    if select.projection.iter().any(|item| item.visit(&mut Counted { depth: 0 }).is_break()) {
+        return Ok(());
+    }
+    let [item] = select.projection.as_mut_slice() else { return Ok(()) };
+    let (SelectItem::UnnamedExpr(found) | SelectItem::ExprWithAlias { expr: found, .. }) = item
+    else {
+        return Ok(());
+    };
+    let mut one = expression("max(found)")?;
+    let Expr::Function(function) = &mut one else { return Ok(()) };
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first_mut() else {
+        return Ok(());
+    };
+    std::mem::swap(argument, found);
+    *found = one;
+    Ok(())
+}
+
+/// Whether something that is read from is a table of the catalogue.
+fn is_of_catalogue(factor: &TableFactor, own: &Own) -> bool {
+    let TableFactor::Table { name, .. } = factor else { return false };
+    let Some(parts) = idents(name) else { return false };
+    let words: Vec<String> = parts.iter().map(folded).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [CATALOGUE, name] => is_known(name),
+        [name] => name.starts_with("pg_") && is_known(name) && !own.0.contains(*name),
+        _ => false,
+    }
+}
+
 /// The names that PostgreSQL gives to the columns of a query; none if they follow from a table.
 fn names_of(query: &Query) -> Option<Vec<String>> {
     names_in(&query.body)
@@ -1061,6 +1144,23 @@ mod tests {
             "SELECT count(*) FROM pg_index",
             "SELECT c.oid FROM pg_class AS c LEFT JOIN pg_index AS i ON true",
             "SELECT c.oid FROM pg_index AS i RIGHT JOIN pg_class AS c ON true",
+        ] {
+            check(sql, sql);
+        }
+    }
+
+    #[test]
+    fn what_is_looked_up_in_the_catalogue_is_one_value() {
+        check(
+            "select (select t.typname from pg_type t where t.oid = a.atttypid) from pg_attribute as a",
+            "SELECT (SELECT max(t.typname) FROM pg_type t WHERE t.oid = a.atttypid) FROM pg_attribute AS a",
+        );
+        for sql in [
+            "SELECT (SELECT count(*) FROM pg_type WHERE pg_type.oid = a.atttypid) FROM pg_attribute AS a",
+            "SELECT (SELECT o.id FROM raw.orders AS o WHERE o.id = a.attnum) FROM pg_attribute AS a",
+            "WITH pg_type AS (SELECT 1 AS n) SELECT (SELECT t.n FROM pg_type AS t WHERE t.n = 1)",
+            "SELECT (SELECT t.oid FROM pg_type AS t WHERE t.oid = 1 LIMIT 1)",
+            "SELECT a.attname FROM pg_attribute AS a WHERE a.atttypid = ANY(SELECT t.oid FROM pg_type AS t WHERE t.typlen = 4)",
         ] {
             check(sql, sql);
         }

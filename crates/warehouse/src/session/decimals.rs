@@ -8,6 +8,7 @@
 //! decimal = 572.8      ─►   decimal = 572.8 as decimal(4, 1)       a number that was written is exact
 //! decimal = double     ─►   cast(decimal as double) = double       what is a float already is compared as one
 //! ```
+//! Spans of time beside [differences](super::durations) are found here, too, because all comparisons are looked at.
 //! Only comparisons are touched: what `revenue * 1.1` and `coalesce(revenue, 0.5)` are stays the engine's choice.
 
 use std::iter;
@@ -23,6 +24,8 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Subquery, cast};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::utils::NamePreserver;
+
+use super::durations;
 
 /// Digits of the largest whole number.
 const WHOLE_DIGITS_MAX: i16 = 20;
@@ -147,6 +150,9 @@ fn is_float(kind: &DataType) -> bool {
 /// Lets floats that were written be decimals if the others are, and decimals be floats if one of the others is one; whether
 /// anything changed.
 fn align(parts: &mut [&mut Expr], types: &[DataType]) -> bool {
+    if durations::align(parts, types) {
+        return true;
+    }
     if !types.iter().any(DataType::is_decimal) || !types.iter().any(is_float) {
         return false;
     }

@@ -4,6 +4,14 @@
 //! A statement is translated before it is planned, so everything behind it (types, lineage, fingerprints)
 //! sees our own functions only. What is not known here stays as it is.
 
+mod calls;
+mod clauses;
+mod kinds;
+mod picture;
+mod powers;
+mod series;
+mod spans;
+
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -15,27 +23,46 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, Result};
 
+use self::calls::calculated;
+use self::clauses::Clauses;
+use self::spans::{spans, stretched};
+use super::outputs::OwnColumns;
+use super::using::SharedColumns;
+use super::windows::NamedWindows;
 use crate::failure::from_engine;
 
 /// Functions that only have another name here.
 const RENAMED: &[(&str, &str)] = &[
     ("any_value", "first_value"),
     ("approx_count_distinct", "approx_distinct"),
+    ("arbitrary", "first_value"),
     ("booland_agg", "bool_and"),
     ("boolor_agg", "bool_or"),
+    ("ceiling", "ceil"),
+    ("editdist3", "levenshtein"),
+    ("first", "first_value"),
+    ("greatest_common_divisor", "gcd"),
     ("group_concat", "string_agg"),
+    ("last", "last_value"),
     ("lcase", "lower"),
     ("len", "length"),
     ("list", "array_agg"),
+    ("list_min", "array_min"),
     ("list_value", "make_array"),
     ("listagg", "string_agg"),
     ("logical_and", "bool_and"),
     ("logical_or", "bool_or"),
+    ("ord", "ascii"),
+    ("prefix", "starts_with"),
     ("quantile_cont", "percentile_cont"),
     ("regexp_matches", "regexp_like"),
+    ("split", "string_to_array"),
     ("str_split", "string_to_array"),
     ("string_split", "string_to_array"),
+    ("strlen", "octet_length"),
+    ("suffix", "ends_with"),
     ("ucase", "upper"),
+    ("unicode", "ascii"),
 ];
 
 /// Parts of a date that are functions elsewhere, and what `date_part` calls them.
@@ -50,6 +77,7 @@ const PARTS: &[(&str, &str)] = &[
     ("dayofweek", "dow"),
     ("isodow", "isodow"),
     ("dayofyear", "doy"),
+    ("weekday", "dow"),
     ("hour", "hour"),
     ("minute", "minute"),
     ("second", "second"),
@@ -72,20 +100,52 @@ const FLOAT_DIGITS: usize = 15;
 const DECIMAL_DIGITS_MAX: usize = 38;
 
 fn expressions(part: &mut impl VisitMut) -> Result<()> {
+    super::unpivot::write_out(part)?;
     if let ControlFlow::Break(error) = part.visit(&mut Multisets) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = part.visit(&mut Clauses) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = series::named(part) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = part.visit(&mut SharedColumns) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = part.visit(&mut NamedWindows) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = part.visit(&mut OwnColumns) {
         return Err(error);
     }
     let walked = visit_expressions_mut(part, |expr| {
         regroup(expr);
-        if let Some(text) = exact(expr) {
+        if let Err(error) = powers::written(expr) {
+            return ControlFlow::Break(error);
+        }
+        if let Expr::Cast { data_type, .. } = expr
+            && let Some(kind) = kinds::ours(data_type)
+        {
+            *data_type = kind;
+        }
+        if let Some(text) = exact(expr).or_else(|| stretched(expr)) {
             match parsed(&text) {
                 Ok(made) => *expr = made,
                 Err(error) => return ControlFlow::Break(error),
             }
         }
+        if let Err(error) = by_backslash(expr) {
+            return ControlFlow::Break(error);
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = plain_name(function) else { return ControlFlow::Continue(()) };
-        if let Some(text) = rewritten(&name, function) {
+        let said = match pictured(&name, function) {
+            Ok(None) => rewritten(&name, function),
+            Ok(said) => said,
+            Err(error) => return ControlFlow::Break(error),
+        };
+        if let Some(text) = said {
             match parsed(&text) {
                 Ok(made) => *expr = made,
                 Err(error) => return ControlFlow::Break(error),
@@ -177,6 +237,78 @@ fn put_first(tree: &mut Expr, looser: fn(&BinaryOperator) -> bool, mut below: Ex
     }
 }
 
+/// Gives a pattern of LIKE the backslash in the place of another escape character, which the engine does not know.
+fn by_backslash(expr: &mut Expr) -> Result<()> {
+    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) = expr
+    else {
+        return Ok(());
+    };
+    let escape = match escape_char.as_ref().map(|said| &said.value) {
+        Some(Value::SingleQuotedString(escape)) if escape != "\\" => escape.clone(),
+        _ => return Ok(()),
+    };
+    let mut signs = escape.chars();
+    // What is longer is refused by the engine.
+    let (escape, None) = (signs.next(), signs.next()) else { return Ok(()) };
+    let said = match (&**pattern, escape) {
+        (Expr::Value(value), escape) if matches!(value.value, Value::SingleQuotedString(_)) => {
+            let Value::SingleQuotedString(text) = &value.value else { return Ok(()) };
+            format!("'{}'", escaped_anew(text, escape).replace('\'', "''"))
+        }
+        (pattern, None) => format!("replace({pattern}, '\\', '\\\\')"),
+        // The character itself, which is written twice, keeps away while it is exchanged.
+        (pattern, Some(escape)) => {
+            let escape = if escape == '\'' { "''".to_owned() } else { escape.to_string() };
+            format!(
+                "replace(replace(replace(replace({pattern}, '\\', '\\\\'), '{escape}{escape}', chr(1)), \
+                 '{escape}', '\\'), chr(1), '{escape}')"
+            )
+        }
+    };
+    **pattern = parsed(&said)?;
+    *escape_char = None;
+    Ok(())
+}
+
+/// A pattern of LIKE with the backslash as its escape character.
+fn escaped_anew(pattern: &str, escape: Option<char>) -> String {
+    let mut made = String::with_capacity(pattern.len());
+    let mut signs = pattern.chars();
+    while let Some(sign) = signs.next() {
+        let (sign, escaped) = match Some(sign) == escape {
+            true => match signs.next() {
+                Some(next) => (next, true),
+                None => (sign, false),
+            },
+            false => (sign, false),
+        };
+        if sign == '\\' || (escaped && matches!(sign, '%' | '_')) {
+            made.push('\\');
+        }
+        made.push(sign);
+    }
+    made
+}
+
+/// A call of a function that takes a picture of a moment, `YYYY-MM-DD`, by the form that the engine knows.
+fn pictured(name: &str, function: &Function) -> Result<Option<String>> {
+    let Some(all) = arguments(function) else { return Ok(None) };
+    let [value, format] = all.as_slice() else { return Ok(None) };
+    let Expr::Value(format) = *format else { return Ok(None) };
+    let Value::SingleQuotedString(text) = &format.value else { return Ok(None) };
+    // Spans are told by one of these words.
+    let word = text.eq_ignore_ascii_case("pretty") || text.eq_ignore_ascii_case("ISO8601");
+    if word || text.contains('%') {
+        return Ok(None);
+    }
+    match name {
+        "to_char" => picture::written(&value.to_string(), text),
+        "to_date" | "to_timestamp" => Ok(picture::read(text, name == "to_timestamp")?
+            .map(|form| format!("{name}({value}, '{}')", form.replace('\'', "''")))),
+        _ => Ok(None),
+    }
+}
+
 /// A number with a point and more digits than a float holds, as the decimal that it is.
 fn exact(expr: &Expr) -> Option<String> {
     let Expr::Value(value) = expr else { return None };
@@ -196,7 +328,8 @@ fn exact(expr: &Expr) -> Option<String> {
     fits.then(|| format!("CAST('{text}' AS DECIMAL({precision}, {}))", fraction.len()))
 }
 
-fn parsed(text: &str) -> Result<Expr> {
+/// One expression.
+pub(super) fn parsed(text: &str) -> Result<Expr> {
     let parser = DFParserBuilder::new(text).with_dialect(&GenericDialect {}).build();
     parser.and_then(|mut parser| parser.parse_into_expr()).map(|e| e.expr).map_err(from_engine)
 }
@@ -242,7 +375,7 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
 }
 
 /// A part of a date, as a text or as a bare word.
-fn part_of(expr: &Expr) -> Option<String> {
+pub(super) fn part_of(expr: &Expr) -> Option<String> {
     let word = match expr {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => text.clone(),
@@ -320,14 +453,8 @@ fn difference(part: &str, from: &Expr, to: &Expr) -> String {
 
 /// A moment moved by a number of parts.
 fn moved(part: &str, count: &Expr, from: &Expr, back: bool) -> String {
-    let (part, factor) = if part == "quarter" { ("month", 3) } else { (part, 1) };
     let sign = if back { '-' } else { '+' };
-    match number(count) {
-        Some(count) => format!("({from} {sign} INTERVAL '{} {part}')", count * factor),
-        None => format!(
-            "({from} {sign} CAST(concat(CAST(({count}) * {factor} AS varchar), ' {part}') AS interval))"
-        ),
-    }
+    format!("({from} {sign} {})", spans(count, 1, part))
 }
 
 /// The call in words of ours, if it needs more than another name.
@@ -408,7 +535,7 @@ fn rewritten(name: &str, function: &Function) -> Option<String> {
             Some("CAST(now() AS timestamp)".to_owned())
         }
         ("gen_random_uuid", []) => Some("uuid()".to_owned()),
-        _ => None,
+        _ => calculated(name, arguments),
     }
 }
 

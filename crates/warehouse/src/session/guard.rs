@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
 use super::chain::check_chains;
-use super::dialect;
+use super::{aliases, dialect};
 use crate::failure::from_engine;
 
 /// Parses one reading statement.
@@ -70,18 +70,19 @@ fn refused(statement: &str) -> Error {
     )
 }
 
-/// Plans a statement whose tables are resolved.
+/// Plans a statement whose tables are resolved, and takes its words as they are.
 pub(super) async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan> {
-    plan_telling(state, statement, &|_| None).await
+    only_reads(state.statement_to_plan(statement).await.map_err(from_engine)?)
 }
 
-/// As [`plan`]; `told` says of a column that is not there why it is not, if there is a reason.
+/// As [`plan`], for what people write, with names that a SELECT gives and uses itself; `told` says of a column that
+/// is not there why it is not, if there is a reason.
 pub(super) async fn plan_telling(
     state: &SessionState,
     statement: Statement,
     told: &(dyn Fn(&str) -> Option<Error> + Sync),
 ) -> Result<LogicalPlan> {
-    let plan = state.statement_to_plan(statement).await.map_err(|error| {
+    only_reads(aliases::plan(state, statement, told).await.map_err(|error| {
         let reason = match error.find_root() {
             DataFusionError::SchemaError(missing, _) => match missing.as_ref() {
                 SchemaError::FieldNotFound { field, .. } => told(&field.name),
@@ -90,7 +91,10 @@ pub(super) async fn plan_telling(
             _ => None,
         };
         reason.unwrap_or_else(|| from_engine(error))
-    })?;
+    })?)
+}
+
+fn only_reads(plan: LogicalPlan) -> Result<LogicalPlan> {
     let options =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(&plan).map_err(|error| refused("the statement").caused_by(error))?;

@@ -342,7 +342,7 @@ impl VisitorMut for Named {
 }
 
 /// A name as the engine knows it.
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

@@ -25,6 +25,8 @@ pub(super) trait Pass: fmt::Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether conditions are handed down through it.
     const HANDS_DOWN: bool = false;
+    /// Whether a limit may be put below it, and a sort that ends at one.
+    const LIMITED_BELOW: bool = true;
 
     /// What it tells of its rows.
     fn properties(below: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
@@ -131,7 +133,7 @@ impl<P: Pass> ExecutionPlan for PassExec<P> {
     }
 
     fn supports_limit_pushdown(&self) -> bool {
-        true
+        P::LIMITED_BELOW
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {

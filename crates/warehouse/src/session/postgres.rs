@@ -12,15 +12,18 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    DataType as Type, Expr as Sql, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Statement as Parsed, Value, VisitMut, VisitorMut,
+    DataType as Type, Expr as Sql, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Query, Statement as Parsed, TableAlias, TableFactor, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 use flywheel_base::{ErrorKind, Result};
 
 use super::sight::place;
-use super::{Parameter, Parameters, Session, dialect, guard};
+use super::{Catalog, Parameter, Parameters, Session, dialect, guard};
+use crate::TableName;
+use crate::engine::DEFAULT_SCHEMA;
 use crate::postgres::{
-    Planned, Spoken, Told, list_of, mentions_catalogue, translate, type_of, type_of_cast,
+    Planned, Spoken, Told, list_of, mentions_catalogue, path, translate, type_of, type_of_cast,
 };
 
 /// Functions that look up what a text names.
@@ -40,7 +43,7 @@ impl Session {
         values: &Parameters,
     ) -> Result<Planned> {
         let state = self.state();
-        let Heard { statement, spoken, .. } = heard(&state, sql, told, values)?;
+        let Heard { statement, spoken, .. } = heard(&state, &self.catalog, sql, told, values)?;
         let query = Box::pin(self.planned(state, statement, values)).await?;
         let schema = query.schema();
         let names = spoken.names(schema.fields().iter().map(|field| field.name()));
@@ -58,7 +61,8 @@ impl Session {
         told: &Told<'_>,
     ) -> Result<BTreeMap<String, Option<u32>>> {
         let state = self.state();
-        let Heard { mut statement, places, .. } = heard(&state, sql, told, &Parameters::new())?;
+        let Heard { mut statement, places, .. } =
+            heard(&state, &self.catalog, sql, told, &Parameters::new())?;
         let Places { mut found, listed } = places;
         if found.is_empty() {
             return Ok(found);
@@ -69,7 +73,7 @@ impl Session {
         }
         let mut read = BTreeSet::new();
         self.resolver(&state).statement(&mut statement, &mut Vec::new(), &mut read).await?;
-        let plan = match guard::plan(&state, statement).await {
+        let plan = match guard::plan_telling(&state, statement, &|_| None).await {
             Ok(plan) => plan,
             // Planned again with its values, it says what is wrong.
             Err(error) if error.kind() == ErrorKind::Invalid => return Ok(found),
@@ -96,7 +100,13 @@ struct Heard {
     places: Places,
 }
 
-fn heard(state: &SessionState, sql: &str, told: &Told<'_>, values: &Parameters) -> Result<Heard> {
+fn heard(
+    state: &SessionState,
+    catalog: &Catalog,
+    sql: &str,
+    told: &Told<'_>,
+    values: &Parameters,
+) -> Result<Heard> {
     let usual = state.config_options().sql_parser.dialect;
     let spoken = if mentions_catalogue(sql) { Dialect::PostgreSQL } else { usual };
     let mut statement = guard::parse_in(state, sql, spoken)?;
@@ -106,10 +116,79 @@ fn heard(state: &SessionState, sql: &str, told: &Told<'_>, values: &Parameters) 
         debug_assert!(visited.is_continue(), "the visitor does not stop");
         let visited = parsed.visit(&mut Names(values));
         debug_assert!(visited.is_continue(), "the visitor does not stop");
+        find_in_path(parsed, catalog, path(told.settings).collect());
     }
     let spoken = translate(&mut statement, told)?;
     dialect::translate(&mut statement)?;
     Ok(Heard { statement, spoken, places })
+}
+
+/// Gives tables without a schema the first one of the client's path that has such a table.
+fn find_in_path(parsed: &mut Parsed, catalog: &Catalog, schemas: Vec<&str>) {
+    // There it is looked for first in any case.
+    if schemas.iter().all(|schema| *schema == DEFAULT_SCHEMA) {
+        return;
+    }
+    let mut own = Own(BTreeSet::new());
+    let visited = Visit::visit(&*parsed, &mut own);
+    debug_assert!(visited.is_continue(), "the visitor does not stop");
+    let visited = VisitMut::visit(parsed, &mut Path { catalog, schemas, own });
+    debug_assert!(visited.is_continue(), "the visitor does not stop");
+}
+
+/// A name as the engine knows it.
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// The names of a statement's own parts, `WITH name AS …`.
+struct Own(BTreeSet<String>);
+
+impl Visitor for Own {
+    type Break = Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Infallible> {
+        let parts = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.0.extend(parts.map(|part| folded(&part.alias.name)));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The schemas in which tables without one are looked for.
+struct Path<'a> {
+    catalog: &'a Catalog,
+    schemas: Vec<&'a str>,
+    own: Own,
+}
+
+impl VisitorMut for Path<'_> {
+    type Break = Infallible;
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Infallible> {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
+            return ControlFlow::Continue(());
+        };
+        let (ident, table) = (ident.clone(), folded(ident));
+        if self.own.0.contains(&table) {
+            return ControlFlow::Continue(());
+        }
+        let has = |schema: &&&str| self.catalog.contains(&TableName::new(**schema, table.as_str()));
+        if let Some(schema) = self.schemas.iter().find(has) {
+            let parts = [Ident::with_quote('"', *schema), Ident::with_quote('"', table.as_str())];
+            *name = ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect());
+            if alias.is_none() {
+                *alias =
+                    Some(TableAlias { explicit: true, name: ident, columns: Vec::new(), at: None });
+            }
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// What was parsed, also behind EXPLAIN.

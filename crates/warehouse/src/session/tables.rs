@@ -189,6 +189,11 @@ impl Resolver<'_> {
         if let Some(TableName { schema, name }) = same {
             return made.hint(format!("Write \"{schema}\".\"{name}\" with the double quotes."));
         }
+        if is_file(&lower) {
+            let hint =
+                "A query reads tables, no files: land the file with a sync, or put it into seeds/.";
+            return made.hint(hint);
+        }
         let table = spoken.rsplit('.').next().unwrap_or(spoken);
         let elsewhere = self.catalog.names().find(|name| name.name == table);
         match elsewhere {
@@ -322,4 +327,12 @@ fn lists_tables(statement: &Statement) -> bool {
 /// The name under which the engine will ask for what SQL says.
 fn spoken(reference: &TableReference) -> TableName {
     TableName::new(reference.schema().unwrap_or(DEFAULT_SCHEMA), reference.table())
+}
+
+/// Whether a name, in lower case, is DuckDB's for a file or for what reads one.
+fn is_file(name: &str) -> bool {
+    let bare = name.trim_matches('"');
+    let readers = ["read_csv", "read_csv_auto", "read_parquet", "read_json", "read_json_auto"];
+    let ends = [".csv", ".csv.gz", ".parquet", ".json", ".jsonl"];
+    readers.contains(&bare) || ends.iter().any(|end| bare.ends_with(end))
 }

@@ -137,6 +137,92 @@ async fn statements_that_change_anything_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_name_that_a_select_gives_is_known_beside_it() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    for (sql, expected) in [
+        (
+            "select id * 10 as ten, ten + 1 as more, more > 11 as large from raw.orders order by id",
+            "10|11|false 20|21|true",
+        ),
+        // Over all rows, and of a group.
+        (
+            "select id > 1 as late, max(case when late then id end) over () as last from raw.orders order by id",
+            "false|2 true|2",
+        ),
+        ("select sum(id) as total, total / count(*) as mean from raw.orders", "3|1"),
+        ("select id + 1 as more from raw.orders where MORE > 2", "3"),
+        // The engine wants to know of what type they are before it looks for them.
+        (
+            "select id as more, -more as less, id > 1 as late, not late as early from raw.orders order by 1",
+            "1|-1|false|true 2|-2|true|false",
+        ),
+        // A column goes before a name, also where another query has none.
+        (
+            "with a as (select id * 2 as n, N + id as thrice from raw.orders) \
+             select thrice as n, n + thrice as whole from a order by 1",
+            "3|5 6|10",
+        ),
+        ("select id + 1 as id, id as same from raw.orders order by 1", "2|1 3|2"),
+        (
+            "select v as w, (select count(*) from raw.orders) as n, w || n as both_of from raw.orders order by 1",
+            "a|2|a2 b|2|b2",
+        ),
+    ] {
+        assert_eq!(run(&session, sql).await.join(" "), expected, "{sql}");
+    }
+    let query = session.query("select id as one, one + 1 from raw.orders").await.unwrap();
+    assert_eq!(query.schema().field(1).name(), "one + 1");
+    let mut doubled = "select id as a0".to_owned();
+    for at in 1..30 {
+        doubled += &format!(", a{0} + a{0} as a{at}", at - 1);
+    }
+    doubled += " from raw.orders";
+    for (sql, missing) in [
+        ("select b as a, id as b from raw.orders", "\"b\""),
+        ("select id as a, a + zz as b from raw.orders", "\"zz\""),
+        ("select id from raw.orders where zz > 1", "\"zz\""),
+        // Written out, it would be two numbers.
+        ("select random() as r, r + 1 as s from raw.orders", "\"r\""),
+        (doubled.as_str(), "\"a"),
+    ] {
+        let error = session.query(sql).await.unwrap_err();
+        assert!(error.message().starts_with(&format!("unknown column {missing}")), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn columns_become_rows() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    let table = "(values (1, 10, cast(null as bigint)), (2, 20, 30)) as t (k, a, b)";
+    let rows =
+        |unpivot: &str| format!("select k, name, n from {table} {unpivot} as u order by 1, 2");
+    assert_eq!(
+        run(&session, &rows("unpivot (n for name in (a, B as \"it's b\"))")).await,
+        ["1|a|10", "2|a|20", "2|it's b|30"]
+    );
+    assert_eq!(
+        run(&session, &rows("unpivot include nulls (n for name in (a, B))")).await,
+        ["1|a|10", "1|b|", "2|a|20", "2|b|30"]
+    );
+    // What is written out is many times as long as what was asked.
+    let wide: Vec<String> = (0..20_000).map(|at| format!("c{at}")).collect();
+    let wide = format!("select * from raw.orders unpivot (n for name in ({}))", wide.join(", "));
+    for (sql, told) in [
+        ("select * from raw.orders unpivot ((x, y) for name in ((id, v)))", "UNPIVOT of several"),
+        ("select * from raw.orders pivot (sum(id) for v in ('a', 'b'))", "PIVOT is not supported"),
+        (wide.as_str(), "an UNPIVOT makes the query too long"),
+    ] {
+        let error = session.query(sql).await.unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::Invalid && error.message().starts_with(told),
+            "{error:?}"
+        );
+    }
+}
+
 /// Rows of the day `day` of January 2024, one an hour from midnight on.
 fn hours(day: u32, ids: std::ops::Range<i64>) -> RowStream {
     let start = Timestamp::parse(&format!("2024-01-{day:02}")).unwrap().micros();

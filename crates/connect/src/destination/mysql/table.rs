@@ -332,7 +332,7 @@ impl Table {
                     field.name(),
                     self.name
                 ))
-                .hint("Leave it out of the mapping."));
+                .hint(format!("Leave it out: `drop: [{}]` in the stream.", field.name())));
             }
         }
         if !matches!(mode, WriteMode::Merge | WriteMode::Mirror) {

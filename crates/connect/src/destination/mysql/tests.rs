@@ -408,7 +408,7 @@ async fn a_target_that_cannot_be_written_safely_is_named_with_the_fix() {
         ("nokey", WriteMode::Merge, "ADD UNIQUE (`id`)"),
         ("parent", WriteMode::Replace, "foreign keys"),
         ("child", WriteMode::Replace, "foreign keys"),
-        ("made", WriteMode::Append, "mapping"),
+        ("made", WriteMode::Append, "drop: [v]"),
         (&long, WriteMode::Replace, "characters"),
         ("", WriteMode::Append, "`table`"),
     ] {

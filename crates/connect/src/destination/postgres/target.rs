@@ -6,7 +6,7 @@ use flywheel_base::{Error, Result};
 use super::encode::{Form, direct, natural, sql_type};
 use crate::column::wider;
 use crate::destination::{NewTargetColumns, WriteMode, WriteRequest};
-use crate::postgres::{PgType, STAGING_SUFFIX, Session, field, quoted, types};
+use crate::postgres::{PgType, STAGING_SUFFIX, Session, field, literal, quoted, types};
 
 /// The longest name the server keeps.
 const NAME_BYTES_MAX: usize = 63;
@@ -324,8 +324,11 @@ async fn fitted(
     let form = direct.unwrap_or_else(|| natural(data_type));
     let cast = if direct.is_some() { cast_of(form) } else { Some(known.sql_type.clone()) };
     let array = known.of.category == "A" && direct.is_none();
-    let expression = if array && form == Form::Text(None) {
-        array_expression(&known.name, &known.sql_type)
+    let text = direct.is_none() && form == Form::Text(None);
+    let expression = if array && text {
+        array_expression(name, known)
+    } else if text && known.of.category == "C" {
+        composite_expression(name, known)
     } else {
         expression(&known.name, form, cast.as_deref())
     };
@@ -363,12 +366,39 @@ fn expression(name: &str, form: Form, cast: Option<&str>) -> String {
 }
 
 /// An array from its text in SQL or from a list in JSON, which sources hand over.
-fn array_expression(name: &str, sql_type: &str) -> String {
-    let column = format!("s.{}", quoted(name));
+fn array_expression(table: &TableName, known: &TargetColumn) -> String {
+    let (column, sql_type) = (format!("s.{}", quoted(&known.name)), &known.sql_type);
+    let flat =
+        format!("ARRAY(SELECT pg_catalog.jsonb_array_elements_text({column}::jsonb))::{sql_type}");
+    // A list in a list is a dimension, unless the values are JSON themselves.
+    let list = match known.of.is("_json") || known.of.is("_jsonb") {
+        true => flat,
+        false => format!(
+            "CASE WHEN left(ltrim(right(ltrim({column}), -1)), 1) = '[' THEN {} ELSE {flat} END",
+            from_json(table, known)
+        ),
+    };
+    format!("CASE WHEN left(ltrim({column}), 1) = '[' THEN {list} ELSE {column}::{sql_type} END")
+}
+
+/// A composite value from its text in SQL or from an object in JSON, which sources hand over.
+fn composite_expression(table: &TableName, known: &TargetColumn) -> String {
+    let column = format!("s.{}", quoted(&known.name));
     format!(
-        "CASE WHEN left(ltrim({column}), 1) = '[' THEN ARRAY(SELECT \
-         pg_catalog.jsonb_array_elements_text({column}::jsonb))::{sql_type} \
-         ELSE {column}::{sql_type} END"
+        "CASE WHEN left(ltrim({column}), 1) = '{{' THEN {} ELSE {column}::{} END",
+        from_json(table, known),
+        known.sql_type
+    )
+}
+
+/// What the server makes of JSON for a column of the table.
+fn from_json(table: &TableName, known: &TargetColumn) -> String {
+    let name = quoted(&known.name);
+    format!(
+        "(pg_catalog.jsonb_populate_record(NULL::{}, \
+         pg_catalog.jsonb_build_object({}, s.{name}::jsonb))).{name}",
+        table.sql(),
+        literal(&known.name)
     )
 }
 

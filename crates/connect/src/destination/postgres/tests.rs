@@ -195,6 +195,30 @@ async fn columns_the_target_lacks_are_added_left_out_or_refused() {
 }
 
 #[tokio::test]
+async fn json_lands_in_arrays_of_any_depth_and_in_composite_columns() {
+    let database = TestDatabase::new(
+        "CREATE TYPE place AS (street text, zip int, tags text[]);
+         CREATE TABLE t (id bigint, one int[], two int[], at place, j jsonb[])",
+    );
+    let rows = batch(&[
+        ("id", ints([1, 2])),
+        ("one", texts([Some("[1,null,3]"), None])),
+        ("two", texts([Some("[[1,2],[3,4]]"), Some("[]")])),
+        (
+            "at",
+            texts([Some(r#"{"street":"a \"b\"","zip":7,"tags":["x","y z"]}"#), Some("(s,1,{q})")]),
+        ),
+        ("j", texts([Some("[[1,2],[3]]"), None])),
+    ]);
+    let job = Job::new(&database, "t", WriteMode::Append, &rows);
+    let (refused, _) = job.run(&rows, 1).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    let one = "SELECT one, two, at = ROW('a \"b\"', 7, '{x,y z}')::place, j[1] FROM t WHERE id = 1";
+    assert_eq!(database.run(one), "{1,NULL,3}|{{1,2},{3,4}}|t|[1, 2]");
+    assert_eq!(database.run("SELECT one, two, at, j FROM t WHERE id = 2"), "∅|{}|(s,1,{q})|∅");
+}
+
+#[tokio::test]
 async fn targets_that_rows_cannot_go_into_are_refused_before_the_first_row() {
     let database = TestDatabase::new(
         "CREATE TABLE keyless (id bigint, v text); CREATE VIEW seen AS SELECT * FROM keyless;

@@ -3,7 +3,9 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use calamine::{Data, Dimensions, Ods, Range, Reader, Xls, XlsError, Xlsb, Xlsx, XlsxError};
+use calamine::{
+    Data, Dimensions, Ods, Range, Reader, SheetType, Xls, XlsError, Xlsb, Xlsx, XlsxError,
+};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 
 use super::{ExcelStream, SheetName};
@@ -209,6 +211,31 @@ fn load(file: &VisibleFile, bytes: &Arc<[u8]>, sheet: Option<&SheetName>) -> Res
             Err(_) => Err(damaged(file, error)),
         },
     }
+}
+
+/// The names of the sheets of a workbook that have cells, in their order.
+pub(super) fn names(file: &VisibleFile, bytes: &Arc<[u8]>) -> Result<Vec<String>> {
+    let open = || Cursor::new(Arc::clone(bytes));
+    if bytes.starts_with(&OLE) {
+        let book: Xls<Bytes> = Xls::new(open()).map_err(|error| damaged(file, error))?;
+        return Ok(with_cells(&book));
+    }
+    if let Ok(book) = Ods::new(open()) {
+        return Ok(with_cells::<Ods<Bytes>>(&book));
+    }
+    if let Ok(book) = Xlsx::new(open()) {
+        return Ok(with_cells::<Xlsx<Bytes>>(&book));
+    }
+    let book: Xlsb<Bytes> = Xlsb::new(open()).map_err(|error| damaged(file, error))?;
+    Ok(with_cells(&book))
+}
+
+fn with_cells<R: Reader<Bytes>>(book: &R) -> Vec<String> {
+    let sheets = book.sheets_metadata().iter();
+    sheets
+        .filter(|sheet| sheet.typ == SheetType::WorkSheet)
+        .map(|sheet| sheet.name.clone())
+        .collect()
 }
 
 /// Reads one sheet of a workbook whose merged cells cannot be known.

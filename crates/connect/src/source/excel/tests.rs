@@ -234,6 +234,31 @@ async fn sheets_and_ranges_are_chosen_and_slips_suggested() {
     assert_eq!(error.hint_text(), Some("Did you mean \"Data\"?"));
 }
 
+#[tokio::test]
+async fn each_sheet_of_a_workbook_is_found() {
+    let mut book = rust_xlsxwriter::Workbook::new();
+    for (name, column) in [("一月", "a"), ("Second Sheet", "b")] {
+        let sheet = book.add_worksheet().set_name(name).unwrap();
+        sheet.write_string(0, 0, column).unwrap();
+        sheet.write_string(1, 0, name).unwrap();
+    }
+    let bytes = book.save_to_buffer().unwrap();
+    let folder = Folder::new(&[("a.xlsx", &bytes), ("one.xlsx", &workbook())]);
+    let found = folder.source("excel").discover().await.unwrap();
+    let streams: Vec<_> = found.iter().map(|one| one.stream.clone()).collect();
+    assert_eq!(
+        streams,
+        [
+            json!({"path": "a.xlsx", "sheet": "一月"}),
+            json!({"path": "a.xlsx", "sheet": "Second Sheet"}),
+            json!({"path": "one.xlsx"}),
+        ]
+    );
+    assert_eq!(found[1].columns[0].name, "b");
+    let request = request("excel", streams[1].clone());
+    assert_eq!(cells(&read(&folder, "excel", &request).await.unwrap()), [["Second Sheet"]]);
+}
+
 /// A compound file whose directory has an `EncryptedPackage`, as a workbook with a password has.
 fn encrypted() -> Vec<u8> {
     let mut file = vec![0u8; 512 * 3];

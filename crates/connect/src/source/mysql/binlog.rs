@@ -191,7 +191,7 @@ impl Gtids {
     }
 }
 
-/// The transaction whose events come at the moment.
+/// The transaction whose events came last.
 #[derive(Clone, Debug)]
 enum Transaction {
     MariaDb { domain: u32, server: u32, sequence: u64, standalone: bool },
@@ -430,7 +430,8 @@ impl ChangeLog {
     }
 
     fn commit(&mut self, at_s: u32) {
-        match (self.transaction.take(), &mut self.gtids) {
+        // It stays until the next one begins: its statement may still wait to be handed over.
+        match (self.transaction.clone(), &mut self.gtids) {
             (
                 Some(Transaction::MariaDb { domain, server, sequence, .. }),
                 Gtids::MariaDb(gtids),

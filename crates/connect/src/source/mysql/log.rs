@@ -464,6 +464,12 @@ async fn open(
         return Err(Error::invalid(format!("{called} is a view, so that no log has its changes"))
             .hint("Follow the tables behind it, or use `read: full` or `read: incremental`."));
     }
+    if kind.as_deref() == Some("SYSTEM VERSIONED") {
+        return Err(Error::invalid(format!(
+            "{called} is system-versioned: its log has rows of the past among those of now"
+        ))
+        .hint("Use `read: full` or `read: incremental`, which read the rows of now."));
+    }
     let zero = stream.zero_dates.unwrap_or(zero);
     let stored = match &request.from {
         Some(position) => Stored::of(position)?,

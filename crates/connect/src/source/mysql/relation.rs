@@ -99,7 +99,10 @@ impl Relation {
             None => server.database()?,
         };
         let from = format!("{}.{}", quoted(database), quoted(table));
-        let found = connection.columns(&format!("SELECT * FROM {from} LIMIT 0")).await;
+        // `*` leaves out what is invisible, which the log has and which is lost in no copy.
+        let hidden = invisible(connection, database, table).await?;
+        let hidden: String = hidden.iter().map(|name| format!(", {}", quoted(name))).collect();
+        let found = connection.columns(&format!("SELECT *{hidden} FROM {from} LIMIT 0")).await;
         let columns = match found {
             Ok(columns) => columns,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -297,9 +300,28 @@ pub(super) struct Order {
     pub(super) wire: Wire,
 }
 
+/// The names of a table's invisible columns, in their order; those that the server keeps for itself are not told.
+async fn invisible(
+    connection: &mut Connection,
+    database: &str,
+    table: &str,
+) -> Result<Vec<String>> {
+    let sql = "SELECT COLUMN_NAME FROM information_schema.COLUMNS \
+               WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND EXTRA LIKE '%INVISIBLE%' \
+               ORDER BY ORDINAL_POSITION";
+    connection.all(sql, (database, table)).await
+}
+
 /// The tables and views of a database that the user may see.
 pub(super) async fn tables(connection: &mut Connection, database: &str) -> Result<Vec<String>> {
     let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? \
                AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME";
+    connection.all(sql, (database,)).await
+}
+
+/// The names of a database's tables that keep rows of the past.
+pub(super) async fn versioned(connection: &mut Connection, database: &str) -> Result<Vec<String>> {
+    let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? \
+               AND TABLE_TYPE = 'SYSTEM VERSIONED' ORDER BY TABLE_NAME";
     connection.all(sql, (database,)).await
 }

@@ -157,6 +157,23 @@ async fn zero_dates_are_set_aside_or_read_as_no_value() {
 }
 
 #[tokio::test]
+async fn invisible_columns_are_read_as_the_others() {
+    let name = database(
+        "CREATE TABLE t (id INT PRIMARY KEY, secret INT INVISIBLE DEFAULT 5, v INT);
+         INSERT INTO t (id, v) VALUES (1, 10); INSERT INTO t (id, secret, v) VALUES (2, 6, 20);
+         CREATE TABLE h (id INT INVISIBLE AUTO_INCREMENT PRIMARY KEY, v INT);
+         INSERT INTO h (v) VALUES (7)",
+    );
+    let pages = read(&name, &full(json!({ "table": "t" }))).await.unwrap();
+    let columns: Vec<_> =
+        pages[0].batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(columns, ["id", "v", "secret"]);
+    assert_eq!(cells(&pages), [["1", "10", "5"], ["2", "20", "6"]]);
+    let pages = read(&name, &full(json!({ "table": "h" }))).await.unwrap();
+    assert_eq!(cells(&pages), [["7", "1"]]);
+}
+
+#[tokio::test]
 async fn values_of_a_declared_type_are_checked() {
     let name = database(
         "CREATE TABLE t (id INT PRIMARY KEY, n VARCHAR(9), flag TINYINT(1));

@@ -96,14 +96,17 @@ impl Fault {
                 "not-finite",
                 "NaN or an infinity (set `allow_nan` to keep it in a column of floats)",
             ),
-            Self::Infinity => Misfit::new(
-                "out-of-range",
-                format!("{kind} cannot hold infinity (declare the column as text to keep it)"),
-            ),
-            Self::Range => Misfit::new(
-                "out-of-range",
-                format!("{kind} cannot hold this value (declare the column as text to keep it)"),
-            ),
+            Self::Infinity | Self::Range => {
+                let what = match (self, kind) {
+                    (Self::Infinity, ColumnType::Decimal { .. }) => "NaN or an infinity",
+                    (Self::Infinity, _) => "infinity",
+                    (_, ColumnType::Date | ColumnType::Timestamp) => "a year outside 1 to 9999",
+                    _ => "this value",
+                };
+                let reason =
+                    format!("{kind} cannot hold {what} (declare the column as text to keep it)");
+                Misfit::new("out-of-range", reason)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What there is to read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flywheel_base::Result;
@@ -32,6 +33,30 @@ pub(super) async fn discover(server: &Server) -> Result<Vec<StreamInfo>> {
         streams.push(describe(table, Relation::of(&session, &stream, &[]).await?));
     }
     Ok(streams)
+}
+
+/// Why the log does not tell the rows of tables apart, by the tables' names.
+pub(super) async fn unfollowed(server: &Server) -> Result<BTreeMap<String, String>> {
+    let session = server.connect().await?;
+    let heirs = "c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits h \
+                 WHERE h.inhparent = c.oid)";
+    let sql = format!(
+        "SELECT n.nspname || '.' || c.relname, CASE \
+           WHEN c.relkind NOT IN ('r', 'p') THEN 'is a view or lies elsewhere' \
+           WHEN c.relpersistence <> 'p' THEN 'is unlogged or temporary' \
+           WHEN {heirs} THEN 'has tables that inherit from it' \
+           WHEN c.relreplident = 'n' THEN 'has REPLICA IDENTITY NOTHING' \
+           WHEN c.relreplident = 'i' THEN 'has the key of another index in the log: name its columns as the option primary_key and as key' \
+           ELSE 'has no primary key and no REPLICA IDENTITY FULL' END \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {} AND (c.relkind NOT IN ('r', 'p') OR c.relpersistence <> 'p' OR {heirs} \
+           OR c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i \
+             WHERE i.indrelid = c.oid AND i.indisprimary \
+               AND (c.relreplident = 'd' OR c.relreplident = 'i' AND i.indisreplident)))",
+        readable()
+    );
+    let rows = session.rows(&sql, &[]).await?;
+    rows.iter().map(|row| Ok((field(row, 0)?, field(row, 1)?))).collect()
 }
 
 fn describe(name: String, relation: Relation) -> StreamInfo {

@@ -6,6 +6,7 @@ use flywheel_algo::score::encode::{Encoder, Values};
 use flywheel_algo::score::logistic::Logistic;
 use flywheel_algo::score::quality::auc;
 use flywheel_algo::score::trees::{self, Examples, Loss, Options, Trees};
+use flywheel_algo::stats::Interval;
 use flywheel_algo::stats::calibration::{calibration_error, log_loss, reliability};
 use flywheel_base::{Error, Result, task};
 use flywheel_project::resource::learner::{Predict, Score, ScoreAlgorithm};
@@ -35,6 +36,14 @@ const BINS: usize = 10;
 const REASONS: usize = 2;
 /// Columns whose importance is told.
 const IMPORTANT: usize = 12;
+/// A fit that ranks what was held back at least so well is told to be too good.
+const TOO_GOOD: f64 = 0.98;
+/// Examples of each outcome among those held back, below which a perfect ranking may be luck.
+const TOO_GOOD_MIN: usize = 10;
+/// A column that ranks all examples at least so well by itself is named beside it.
+const TELLING: f64 = 0.95;
+/// Such columns that are named.
+const TELLING_MAX: usize = 3;
 
 /// What is stored of a fit.
 #[derive(Serialize, Deserialize)]
@@ -137,12 +146,15 @@ pub(super) async fn learn(
     let best = task::compute(move || best(&table, encoder, predict, &algorithms)).await?;
     let whole = Arc::new(best.whole);
     let mut detail = json!({
-        "algorithm": whole.model.name(), "examples": best.examples, "rounds": best.rounds, "auc": best.auc,
+        "algorithm": whole.model.name(), "examples": best.examples, "rounds": best.rounds,
+        "auc": best.auc.map(|found| json!({"estimate": found.estimate, "low": found.low, "high": found.high})),
         "features": whole.encoder.columns().map(|(name, _)| name).collect::<Vec<_>>(),
         "importance": importance(&whole.model, &whole.encoder),
     });
-    if let Some((detail, notice)) = detail.as_object_mut().zip(few(best.examples as u64)) {
-        detail.insert("notices".to_owned(), json!([notice]));
+    let notices = few(best.examples as u64).into_iter().chain(twice(&frame)?).chain(best.too_good);
+    let notices: Vec<String> = notices.collect();
+    if let Some(detail) = detail.as_object_mut().filter(|_| !notices.is_empty()) {
+        detail.insert("notices".to_owned(), json!(notices));
     }
     let bytes = serde_json::to_vec(&*whole)
         .map_err(|e| Error::internal("a score is no JSON").caused_by(e))?;
@@ -159,7 +171,10 @@ struct Best {
     rounds: Option<usize>,
     examples: usize,
     measures: Vec<Measure>,
-    auc: Value,
+    /// How well what was held back is ranked.
+    auc: Option<Interval>,
+    /// What is told of a fit that is better than fits are.
+    too_good: Option<String>,
 }
 
 fn best(
@@ -188,8 +203,63 @@ fn best(
     };
     let (model, rounds) = fit(&table.until(table.targets.len()), loss, algorithm, rounds)?;
     let (measures, auc) = judged(predict, table, held_from, &held)?;
+    let came = table.targets.iter().skip(held_from).filter(|target| **target > 0.5).count();
+    let rarer = came.min(table.targets.len() - held_from - came);
+    let too_good = match auc {
+        Some(found) if found.low >= TOO_GOOD && rarer >= TOO_GOOD_MIN => {
+            Some(leaking(table, &encoder.names(), found)?)
+        }
+        _ => None,
+    };
     let whole = Whole { encoder, model };
-    Ok(Best { whole, rounds, examples: table.targets.len(), measures, auc })
+    Ok(Best { whole, rounds, examples: table.targets.len(), measures, auc, too_good })
+}
+
+/// What is told of a fit that hardly errs on what was held back, with the columns that tell the target by themselves.
+fn leaking(table: &Table, names: &[String], found: Interval) -> Result<String> {
+    let alone = |column: usize| -> Result<f64> {
+        // That a value is missing tells as well as one: a day of leaving, which only those have who left.
+        let value =
+            |row: &[f64]| row.get(column).copied().filter(|v| v.is_finite()).unwrap_or(f64::MIN);
+        let values: Vec<f64> = table.rows_from(0).map(value).collect();
+        let ranked = auc(&values, &table.targets, 0.95)?.map_or(0.5, |found| found.estimate);
+        Ok(ranked.max(1.0 - ranked))
+    };
+    let mut telling = Vec::new();
+    for (column, name) in names.iter().enumerate() {
+        let ranked = alone(column)?;
+        if ranked >= TELLING {
+            telling.push((ranked, name));
+        }
+    }
+    telling.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    telling.truncate(TELLING_MAX);
+    let named: Vec<String> = telling.iter().map(|(_, name)| format!("\"{name}\"")).collect();
+    let why = if named.is_empty() {
+        "look for a column".to_owned()
+    } else {
+        format!("{} alone tells nearly all of it; look whether it is", named.join(" or "))
+    };
+    Ok(format!(
+        "the examples held back are foretold almost without error (AUC {:.3}): {why} filled in after the outcome, and leave it out",
+        found.estimate
+    ))
+}
+
+/// What is told of examples that are there more than once: those held back are then among those that were learned.
+fn twice(frame: &Frame<'_>) -> Result<Option<String>> {
+    let (ids, moments) = (frame.text("row_id")?, frame.moments("at")?);
+    // They come in the order of their moments and ids.
+    let rows: Vec<(Option<String>, i64)> = ids.into_iter().zip(moments).collect();
+    let pairs = rows.iter().zip(rows.iter().skip(1));
+    let count = pairs.filter(|(row, next)| row.0.is_some() && row == next).count();
+    Ok((count > 0).then(|| {
+        format!(
+            "{count} of {} examples have the `row_id` and moment of another one: each counts, and as some are held back \
+             and their like learned from, the fit looks better than it is",
+            rows.len()
+        )
+    }))
 }
 
 fn loss_of(predict: Predict) -> Loss {
@@ -336,7 +406,7 @@ fn judged(
     table: &Table,
     held_from: usize,
     held: &[f64],
-) -> Result<(Vec<Measure>, Value)> {
+) -> Result<(Vec<Measure>, Option<Interval>)> {
     let (before, targets) = table.targets.split_at(held_from);
     let count = targets.len();
     let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
@@ -346,7 +416,7 @@ fn judged(
     let (value, baseline) = (wrong(predict, held, targets)?, wrong(predict, &flat, targets)?);
     if predict == Predict::Number {
         let name = "mean squared error, held back";
-        return Ok((vec![measure(name, any(value), any(baseline))], Value::Null));
+        return Ok((vec![measure(name, any(value), any(baseline))], None));
     }
     let ranked = auc(held, targets, 0.95)?;
     let off = match count {
@@ -358,9 +428,7 @@ fn judged(
         measure("log loss, held back", any(value), any(baseline)),
         measure("calibration error, held back", off, None),
     ];
-    let said = ranked
-        .map(|found| json!({"estimate": found.estimate, "low": found.low, "high": found.high}));
-    Ok((measures, said.unwrap_or_default()))
+    Ok((measures, ranked))
 }
 
 /// The columns by which trees split best, each with its share.
@@ -461,7 +529,74 @@ pub(super) fn fitted_for_tests(
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{
+        ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
+
     use super::*;
+
+    /// Examples whose target is a coin; if they leak, `left_on` and `refund` are there only where it came up.
+    fn coins(leak: bool) -> Frame<'static> {
+        let rows = 0..400_i64;
+        let left = |row: i64| i64::from((row * 7_919) % 1_000 < 300);
+        let left_on = |row: i64| match leak {
+            true => (left(row) == 1).then_some(row as f64),
+            false => Some((row % 11) as f64),
+        };
+        let refund = |row: i64| if leak { left(row) * (row + 1) } else { row % 17 };
+        let ids = rows.clone().map(|row| format!("r{row:03}"));
+        let ids: ArrayRef = Arc::new(StringArray::from_iter_values(ids));
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(rows.clone()));
+        let months: ArrayRef =
+            Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| row % 13)));
+        let left_on: ArrayRef = Arc::new(rows.clone().map(left_on).collect::<Float64Array>());
+        let refund: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.clone().map(refund)));
+        let left: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.map(left)));
+        let columns = [
+            ("row_id", ids, true),
+            ("at", at, true),
+            ("months", months, true),
+            ("left_on", left_on, true),
+            ("refund", refund, true),
+            ("left", left, true),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        Frame::new("learner \"l\": examples", vec![batch])
+    }
+
+    #[test]
+    fn a_column_that_tells_the_outcome_is_named() {
+        let file = json!({"examples": "select 1", "target": "left", "algorithm": "boosted-trees"});
+        let settings: Score = serde_json::from_value(file).unwrap();
+        let told = |leaks| {
+            let (encoder, table) = table(&coins(leaks), &settings).unwrap();
+            best(&table, encoder, settings.predict, &[ScoreAlgorithm::BoostedTrees])
+                .unwrap()
+                .too_good
+        };
+        assert_eq!(told(false), None);
+        let leak = told(true).unwrap();
+        assert!(leak.contains("\"left_on\" or \"refund\" alone tells nearly all of it"), "{leak}");
+    }
+
+    #[test]
+    fn examples_that_are_there_twice_are_told() {
+        let frame = |ids: [Option<&str>; 4]| {
+            let ids: ArrayRef = Arc::new(StringArray::from(ids.to_vec()));
+            let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![5, 5, 5, 9]));
+            let batch =
+                RecordBatch::try_from_iter_with_nullable([("row_id", ids, true), ("at", at, true)]);
+            Frame::new("learner \"l\": examples", vec![batch.unwrap()])
+        };
+        let told = |ids| twice(&frame(ids)).unwrap();
+        assert_eq!(
+            told([None, None, Some("a"), Some("a")]),
+            None,
+            "of another moment it is another example"
+        );
+        let twice = told([Some("a"), Some("b"), Some("b"), Some("c")]).unwrap();
+        assert!(twice.starts_with("1 of 4 examples have the `row_id`"), "{twice}");
+    }
 
     #[test]
     fn a_probability_is_not_learned_from_one_class() {

@@ -67,7 +67,7 @@ async fn each_unit_may_cost_its_own_and_an_even_pace_spreads_it() {
     assert!(spent <= allowed && spent > allowed - 300.0, "{spent} of {allowed}");
     let least = format!("{PLAIN}{SENDS}budget: {{amount: 1, cost: name}}\n");
     let missing = Desk::new(UNITS, &least).await.preview(at(1)).await.unwrap_err();
-    assert!(missing.message().contains("has no cost in \"name\""), "{missing:?}");
+    assert!(missing.message().contains("the audience has no column \"name\""), "{missing:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Sessions: how many there are, who can listen to them, and what they hold.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use flywheel_testkit::Postgres;
@@ -144,4 +146,36 @@ async fn connections_are_encrypted_with_a_certificate_and_told_apart_without() {
     let (ok, said) = psql(port, "disable", "");
     assert!(ok, "{said}");
     drop(server);
+}
+
+/// A message of a client: its kind, its length and what it says.
+fn message(kind: &[u8], said: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(said.len() + 4).unwrap();
+    [kind, length.to_be_bytes().as_slice(), said].concat()
+}
+
+#[test]
+fn a_cursor_tells_its_columns_by_its_name() {
+    let shop = Shop::new();
+    let (token, _) = shop.token(&shop.owner, "query");
+    let mut stream = TcpStream::connect(("127.0.0.1", shop.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let version = 196_608_u32.to_be_bytes();
+    let startup = [version.as_slice(), b"user\0ada\0database\0shop\0\0".as_slice()].concat();
+    // As psycopg does for a cursor that has a name.
+    let sent = [
+        message(b"", &startup),
+        message(b"p", format!("{token}\0").as_bytes()),
+        message(b"Q", b"begin\0"),
+        message(b"Q", b"declare c cursor for select id, amount from marts.orders\0"),
+        message(b"D", b"Pc\0"),
+        message(b"S", b""),
+        message(b"X", b""),
+    ];
+    stream.write_all(&sent.concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let told = String::from_utf8_lossy(&answer);
+    assert!(told.contains("DECLARE CURSOR") && told.contains("amount\0"), "{told}");
+    assert!(!told.contains("34000"), "{told}");
 }

@@ -58,6 +58,13 @@ const DRIVERS: &[Asked] = &[
     ),
     (
         "JDBC",
+        "SELECT t.typname,t.oid FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON (t.typnamespace = n.oid) WHERE \
+         n.nspname != 'pg_toast' AND (t.typrelid = 0 OR (SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = \
+         t.typrelid))",
+        Some("numeric"),
+    ),
+    (
+        "JDBC",
         "SELECT typinput='pg_catalog.array_in'::regproc as is_array, typtype, typname, pg_type.oid FROM \
          pg_catalog.pg_type LEFT JOIN (select ns.oid as nspoid, ns.nspname, r.r from pg_namespace as ns join ( select s.r, \
          (current_schemas(false))[s.r] as nspname from generate_series(1, array_upper(current_schemas(false), 1)) as s(r) ) \
@@ -102,6 +109,25 @@ const SQLALCHEMY: &[Asked] = &[
          (ARRAY['r', 'p', 'f', 'v', 'm']) AND pg_catalog.pg_namespace.nspname = 'marts' AND pg_catalog.pg_class.relname IN \
          ('orders') ORDER BY pg_catalog.pg_class.relname, pg_catalog.pg_attribute.attnum",
         Some("numeric(10,2)"),
+    ),
+    (
+        "schemas, since 2.1",
+        "SELECT pg_catalog.pg_namespace.nspname FROM pg_catalog.pg_namespace WHERE (pg_catalog.pg_namespace.nspname NOT \
+         LIKE 'pg/_' || '%' ESCAPE '/') ORDER BY pg_catalog.pg_namespace.nspname",
+        Some("marts"),
+    ),
+    (
+        "columns, since 2.1",
+        "SELECT pg_catalog.pg_attribute.attname AS name, CASE WHEN (pg_catalog.pg_attribute.attcollation != 0 AND (SELECT \
+         pg_catalog.pg_type.typcollation FROM pg_catalog.pg_type WHERE pg_catalog.pg_type.oid = \
+         pg_catalog.pg_attribute.atttypid) != pg_catalog.pg_attribute.attcollation) THEN (SELECT json_build_object('name', \
+         pg_catalog.pg_collation.collname) AS json_build_object_9 FROM pg_catalog.pg_collation JOIN \
+         pg_catalog.pg_namespace ON pg_catalog.pg_namespace.oid = pg_catalog.pg_collation.collnamespace WHERE \
+         pg_catalog.pg_collation.oid = pg_catalog.pg_attribute.attcollation) ELSE NULL END AS collation FROM \
+         pg_catalog.pg_class LEFT OUTER JOIN pg_catalog.pg_attribute ON pg_catalog.pg_class.oid = \
+         pg_catalog.pg_attribute.attrelid AND pg_catalog.pg_attribute.attnum > 0 WHERE pg_catalog.pg_class.relname IN \
+         ('orders') ORDER BY pg_catalog.pg_attribute.attnum",
+        Some("amount"),
     ),
     (
         "enums",
@@ -299,6 +325,26 @@ async fn every_tool_is_told_what_it_asks_at_its_start() {
         wrong.extend(complaint(asked, &said));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_a_schema_is_looked_for_where_the_client_says() {
+    let shop = Shop::new();
+    let (token, _) = shop.token(&shop.owner, "query");
+    let client = shop.client("ada", &token).await.unwrap();
+    // It is in `raw` and in `marts`.
+    assert!(client.simple_query("select id from orders").await.is_err());
+    client.batch_execute("set search_path to marts, absent").await.unwrap();
+    for (sql, rows) in [
+        ("select orders.id from orders order by orders.id", 3),
+        ("with o as (select id from orders) select o.id from o", 3),
+        ("with orders as (select 1 as id) select id from orders", 1),
+        ("select id from raw.orders", 3),
+        ("select 1 where current_schema() = 'marts'", 1),
+    ] {
+        let said = cells(&client.simple_query(sql).await.unwrap());
+        assert_eq!(said.len(), rows, "{sql}: {said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -383,6 +383,28 @@ async fn what_is_granted_may_be_changed_and_run_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_what_is_hidden_is_not_told_of() {
+    let house = shop();
+    house.write(
+        "access/payrolls.yaml",
+        "rule: payrolls\ndescription: What people earn.\ntables: [raw.staff]\nask: hr@shop.example\n\
+         readers: [{roles: [owner]}]\n",
+    );
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let viewer = served.user(&owner, Role::Viewer).await;
+    let askable = served.get(&viewer, "/v1/access-requests").await.json()["askable"].clone();
+    assert_eq!(askable["rules"], json!([]), "{askable}");
+    let ask =
+        |what: &str| json!({"kind": "rule", "what": what, "reason": "the board meets", "days": 7});
+    let hidden = served.post(&viewer, "/v1/access-requests", &ask("payrolls")).await;
+    let missing = served.post(&viewer, "/v1/access-requests", &ask("payroll")).await;
+    assert_eq!(hidden.status, StatusCode::NOT_FOUND, "{}", hidden.json());
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "{}", missing.json());
+    assert!(!missing.json().to_string().contains("payrolls"), "{}", missing.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_is_asked_for_given_for_a_time_and_noted() {
     let served = Served::new(shop()).await;
     let owner = served.owner().await;

@@ -53,6 +53,12 @@ async fn an_outcome_handed_in_for_a_decision_counts_once_by_the_next_turn() {
             assert!(said["rejected"][0]["detail"].to_string().contains("`value`"), "{said}");
         }
     }
+    // What it says beside is its own, but a misspelt field would be missed.
+    let misspelt = json!({"decision_id": id, "event_id": "o-2", "valu": 7, "source": "till"});
+    let refused = served.post(&agent, "/v1/outcomes", &misspelt).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.json());
+    let said = refused.json();
+    assert!(said["detail"].as_str().unwrap().contains("did you mean \"value\""), "{said}");
     for _ in 0..2 {
         let seen = json!({"decision_id": id});
         let answer = served.post(&agent, "/v1/exposures", &seen).await;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use flywheel_base::{Error, ErrorKind};
+
 use super::super::Check;
 use super::super::query::inside;
 use super::super::sync::at;
@@ -68,6 +70,8 @@ impl Check<'_> {
         }
         let measured = match all.measured(metric) {
             Ok(measured) => measured,
+            // What a metric below is made of is reported there.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
             Err(error) => {
                 return self.told(&read.file, node.find(&[Step::Key(kind.name())]).span, &error);
             }
@@ -118,14 +122,14 @@ impl Check<'_> {
             for name in parsed.names() {
                 if let Err(error) = all.input(&metric, &name.text()) {
                     let span = place(&read.file, node, text, name.at, name.length);
-                    self.told(&read.file, span, &error);
+                    self.unknown_metric(&read.file, span, &name.text(), &error);
                     good = false;
                 }
             }
         }
         for (input, name) in kind.inputs() {
             if let Err(error) = all.input(&metric, name) {
-                self.told(&read.file, at(node, input), &error);
+                self.unknown_metric(&read.file, at(node, input), name, &error);
                 good = false;
             }
         }
@@ -140,6 +144,13 @@ impl Check<'_> {
             }
         }
         good
+    }
+
+    /// Reports a metric that is not there, unless its file has mistakes, which are reported themselves.
+    fn unknown_metric(&mut self, file: &SourceFile, span: Span, name: &str, error: &Error) {
+        if !self.loaded.unread_metrics.contains(name) {
+            self.told(file, span, error);
+        }
     }
 
     /// What each kind demands besides.

@@ -1,6 +1,6 @@
 //! From tokens to an expression, by descent; each level of precedence is a function.
 
-use flywheel_base::suggest;
+use flywheel_base::{Timestamp, suggest};
 
 use super::token::{Kind, Token, tokens};
 use super::{Expression, FUNCTIONS, Mistake, Name, Operator};
@@ -16,6 +16,10 @@ const KEYWORDS: &[&str] = &[
     "and", "or", "not", "in", "between", "like", "is", "null", "true", "false", "case", "when",
     "then", "else", "end",
 ];
+
+/// What databases call numbers with a fraction.
+const FRACTIONS: &[&str] =
+    &["decimal", "double", "float", "float4", "float64", "float8", "number", "numeric", "real"];
 
 /// Parses a whole text.
 pub(super) fn parse(text: &str) -> Result<Expression, Mistake> {
@@ -207,15 +211,20 @@ impl<'a> Parser<'a> {
         if let Some(Token { kind: Kind::Text(text), .. }) = next
             && matches!(word, "date" | "timestamp")
         {
-            self.at += 2;
-            let text = text.clone();
-            return Ok(match word {
-                "date" => Expression::Date(text),
-                _ => Expression::Timestamp(text),
-            });
+            self.at += 1;
+            let made = match word {
+                "date" => day(text).map(Expression::Date),
+                _ => moment(text).map(Expression::Timestamp),
+            };
+            let Some(made) = made else {
+                let hint = "Write date '2024-01-31' or timestamp '2024-01-31 12:00'.";
+                return Err(self.unexpected(&format!("\"{text}\" is no {word}"), hint));
+            };
+            self.at += 1;
+            return Ok(made);
         }
         if next.is_some_and(|next| next.kind == Kind::Sign("(")) {
-            return self.call(word);
+            return if word == "cast" { self.cast() } else { self.call(word) };
         }
         self.name(token)
     }
@@ -257,6 +266,26 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected(&message, &hint));
         }
         Ok(Expression::Call(name, arguments))
+    }
+
+    /// `cast(x as double)`, with any name that databases give numbers with a fraction.
+    fn cast(&mut self) -> Parsed {
+        self.at += 1;
+        self.expect("(")?;
+        let of = self.any()?;
+        self.expect_word("as")?;
+        let number = FRACTIONS.iter().any(|name| self.word(name));
+        if !number {
+            let hint = "Write cast(x as double); other types have no place in metrics.";
+            return Err(self.unexpected("this is no type for cast", hint));
+        }
+        self.word("precision");
+        // `decimal(12, 2)`: how exact it is does not matter.
+        if self.sign("(") {
+            self.list(")")?;
+        }
+        self.expect(")")?;
+        Ok(Expression::AsNumber(Box::new(of)))
     }
 
     fn case(&mut self) -> Parsed {
@@ -331,6 +360,32 @@ impl<'a> Parser<'a> {
         let (at, length) = self.peek().map_or((self.end, 1), |token| (token.at, token.length));
         Mistake { message: message.to_owned(), hint: hint.to_owned(), at, length }
     }
+}
+
+/// A day, `2024-01-31`, if the text is one.
+fn day(text: &str) -> Option<String> {
+    let text = text.trim();
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    Timestamp::parse(text).ok().filter(|_| plain)?;
+    Some(text.to_owned())
+}
+
+/// A moment as the engine reads it: it wants seconds, which people leave out.
+fn moment(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (day_of, time) = text.split_at_checked(10)?;
+    day(day_of)?;
+    let hour = |digits: &str| digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+    let short = time.strip_prefix([' ', 'T']).and_then(|time| time.split_once(':'));
+    let made = match short {
+        Some((hours, minutes)) if hour(hours) && hour(minutes) => format!("{text}:00"),
+        _ => text.to_owned(),
+    };
+    // PostgreSQL writes zones by the hour: `+00`.
+    let zoned = made.len() > "2024-01-31 12:00:00".len();
+    let by_hour = || Timestamp::parse(&format!("{made}:00")).ok().filter(|_| zoned);
+    Timestamp::parse(&made).ok().or_else(by_hour)?;
+    Some(made)
 }
 
 fn binary(operator: Operator, left: Expression, right: Expression) -> Expression {

@@ -18,10 +18,20 @@ fn conditions_keep_their_precedence() {
     check("customer.region not between 1 and 2", "(\"customer.region\" NOT BETWEEN 1 AND 2)");
     check("x is not null AND y LIKE 'a%'", "((\"x\" IS NOT NULL) AND (\"y\" LIKE 'a%'))");
     check("case when a > 0 then 1 else 0 end", "CASE WHEN (\"a\" > 0) THEN 1 ELSE 0 END");
+    check(
+        "cast(a as float) / b",
+        "(CAST(CAST(\"a\" AS DOUBLE) AS DOUBLE) / NULLIF(CAST(\"b\" AS DOUBLE), 0))",
+    );
+    check("CAST(a + 1 AS decimal(12, 2))", "CAST((\"a\" + 1) AS DOUBLE)");
     check("day >= date '2024-01-31'", "(\"day\" >= DATE '2024-01-31')");
     check(
         "at >= TIMESTAMP '2024-01-31 12:00'",
-        "(\"at\" >= CAST('2024-01-31 12:00' AS TIMESTAMP(6)))",
+        "(\"at\" >= CAST('2024-01-31 12:00:00' AS TIMESTAMP(6)))",
+    );
+    check("at < timestamp '2024-01-31'", "(\"at\" < CAST('2024-01-31' AS TIMESTAMP(6)))");
+    check(
+        "at < timestamp '2024-01-31T12:00:30Z'",
+        "(\"at\" < CAST('2024-01-31T12:00:30Z' AS TIMESTAMP(6)))",
     );
 }
 
@@ -54,6 +64,12 @@ fn mistakes_have_a_place() {
     check("read_csv('x')", "there is no function \"read_csv\" at 0");
     check("nullif(a)", "nullif does not take 1 arguments at 8");
     check("a not b", "not stands before nothing at 6");
+    check("day >= date '2024-02-30'", "\"2024-02-30\" is no date at 12");
+    check("day >= date '2024-01-31 12:00'", "\"2024-01-31 12:00\" is no date at 12");
+    check("at < timestamp 'noon'", "\"noon\" is no timestamp at 15");
+    check("at < timestamp '2024-01-31 12'", "\"2024-01-31 12\" is no timestamp at 15");
+    check("at < timestamp '2024-1-5'", "\"2024-1-5\" is no timestamp at 15");
+    check("cast(a as int)", "this is no type for cast at 10");
     check("1.2.3 = a", "\"1.2.3\" is no number at 0");
     check("select 1 from x", "the expression ends before this at 7");
     check(&"(".repeat(100), "the expression nests too deeply at 64");

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, ObjectRepr, Value, from_args};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Value, from_args};
 use minijinja::{Error, State};
+use serde_json::Value as Json;
 
 use super::call::MacroRef;
 use super::{Inner, UNRESOLVED};
@@ -18,6 +19,10 @@ impl Object for Adapter {
         ObjectRepr::Plain
     }
 
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        parts_of_api(&self.0, key.as_str()?)
+    }
+
     fn call_method(
         self: &Arc<Self>,
         _: &mut State<'_, '_>,
@@ -25,6 +30,15 @@ impl Object for Adapter {
         args: &[Value],
     ) -> Result<Value, Error> {
         match method {
+            "type" => {
+                let target = self.0.macros.dbt.as_ref().and_then(|dbt| dbt.target.get("type"));
+                Ok(Value::from(target.and_then(Json::as_str).unwrap_or("duckdb")))
+            }
+            // The second argument says of what it is a name, which changes nothing here.
+            "quote_as_configured" => {
+                let (name, _): (String, Option<String>) = from_args(args)?;
+                Ok(Value::from(format!("\"{}\"", name.replace('"', "\"\""))))
+            }
             "dispatch" => {
                 let (named, args) = named(args)?;
                 let (name, package): (String, Option<String>) = from_args(args)?;
@@ -100,13 +114,59 @@ impl Adapter {
 
 /// A column as templates see it.
 fn column(name: &str, data_type: &str) -> Value {
-    Value::from_pairs([
-        ("name", Value::from(name)),
-        ("column", Value::from(name)),
-        ("quoted", Value::from(format!("\"{}\"", name.replace('"', "\"\"")))),
-        ("dtype", Value::from(data_type)),
-        ("data_type", Value::from(data_type)),
-    ])
+    Value::from_object(Column { name: name.to_owned(), data_type: data_type.to_owned() })
+}
+
+/// A column of a table: its names, its type, and what kind of type that is.
+#[derive(Debug)]
+struct Column {
+    name: String,
+    data_type: String,
+}
+
+impl Column {
+    /// Whether the type begins with one of these words.
+    fn is_one_of(&self, words: &[&str]) -> bool {
+        let kind = self.data_type.to_lowercase();
+        words.iter().any(|word| kind.starts_with(word))
+    }
+}
+
+impl Object for Column {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(match key.as_str()? {
+            "name" | "column" => Value::from(self.name.as_str()),
+            "quoted" => Value::from(format!("\"{}\"", self.name.replace('"', "\"\""))),
+            "dtype" | "data_type" => Value::from(self.data_type.as_str()),
+            _ => return None,
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&["name", "column", "quoted", "dtype", "data_type"])
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        _: &[Value],
+    ) -> Result<Value, Error> {
+        let texts = ["varchar", "char", "text", "string", "utf8"];
+        let floats = ["double", "float", "real"];
+        let decimals = ["decimal", "numeric"];
+        let wholes = ["bigint", "int", "smallint", "tinyint", "hugeint", "uint"];
+        let found = match method {
+            "is_string" => self.is_one_of(&texts),
+            "is_float" => self.is_one_of(&floats),
+            "is_numeric" => self.is_one_of(&decimals),
+            "is_integer" => self.is_one_of(&wholes),
+            "is_number" => self.is_one_of(&[floats.as_slice(), &decimals, &wholes].concat()),
+            _ => return Err(Error::from(minijinja::ErrorKind::UnknownMethod)),
+        };
+        // An interval is no whole number.
+        Ok(Value::from(found && !self.is_one_of(&["interval"])))
+    }
 }
 
 /// The name in SQL of the table that `database`, `schema` and `identifier` mean, in this order or by name.
@@ -143,7 +203,54 @@ impl Object for Api {
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        (key.as_str()? == "Relation").then(|| Value::from_object(Relations(Arc::clone(&self.0))))
+        parts_of_api(&self.0, key.as_str()?)
+    }
+}
+
+/// `Relation` and `Column` of `api`, which `adapter` has too.
+fn parts_of_api(words: &Arc<Inner>, part: &str) -> Option<Value> {
+    match part {
+        "Relation" => Some(Value::from_object(Relations(Arc::clone(words)))),
+        "Column" => Some(Value::from_object(Columns(Arc::clone(words)))),
+        _ => None,
+    }
+}
+
+/// `api.Column`.
+#[derive(Debug)]
+struct Columns(Arc<Inner>);
+
+impl Object for Columns {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        match method {
+            // Our SQL knows the types' usual names.
+            "translate_type" => {
+                let (kind,): (String,) = from_args(args)?;
+                Ok(Value::from(kind))
+            }
+            "string_type" => Ok(Value::from("varchar")),
+            "numeric_type" => {
+                let (kind, precision, scale): (String, Option<u8>, Option<u8>) = from_args(args)?;
+                Ok(Value::from(match (precision, scale) {
+                    (Some(precision), Some(scale)) => format!("{kind}({precision},{scale})"),
+                    _ => kind,
+                }))
+            }
+            _ => Err(self.0.refuse(
+                format!("api.Column.{method}() is not available"),
+                "Templates know api.Column.translate_type, string_type and numeric_type."
+                    .to_owned(),
+            )),
+        }
     }
 }
 

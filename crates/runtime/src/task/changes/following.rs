@@ -104,6 +104,11 @@ impl<'a> Following<'a> {
         })
     }
 
+    /// What the table lands by.
+    pub(super) fn stream(&self) -> &Stream {
+        self.stream
+    }
+
     /// Reads the table whole, as if it had never been read; its rows stay until then.
     pub(super) fn restart(&mut self) -> Result<()> {
         self.workspace.store.forget_idle_position(&self.app)?;

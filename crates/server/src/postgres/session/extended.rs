@@ -50,6 +50,14 @@ impl Session {
                 let (what, name) = (body.byte()?, body.text()?);
                 match what {
                     b'S' => Box::pin(self.describe_statement(wire, &name)).await?,
+                    // A cursor is a portal, too: psycopg asks what columns it has before it fetches.
+                    b'P' if !self.portals.contains_key(&name)
+                        && self.cursors.contains_key(&name) =>
+                    {
+                        if let Some(cursor) = self.cursors.get(&name) {
+                            describe(wire, &cursor.columns, &[]);
+                        }
+                    }
                     b'P' => {
                         let mut portal = self.portal(&name)?;
                         let columns = Box::pin(self.columns(&mut portal)).await;

@@ -14,7 +14,10 @@ impl Draft<'_, '_, '_> {
     pub(super) fn windowed(mut self) -> Result<Rendered> {
         let question = self.context.question;
         let grain = question.grain.ok_or_else(|| Error::internal("a window without periods"))?;
-        let aligned = aligned(grain, self.first.span, self.first.shift);
+        // A window that ends with the range need not begin where a period does.
+        let rolling = matches!(self.first.span, Span::Rolling(_));
+        let cut = rolling && grain > Grain::Day && question.range.to.is_some();
+        let aligned = !cut && aligned(grain, self.first.span, self.first.shift);
         let base = if aligned { grain } else { Grain::Day };
         let moment = self.moment()?;
         let mut columns = self.grouped();
@@ -123,6 +126,15 @@ impl Draft<'_, '_, '_> {
             return format!("a.t = {start}");
         }
         let end = Length::of(grain.step()).moved(&start, '+');
+        // What is as of a period's end is as of the range's end where that comes before.
+        let to = self.context.question.range.to.as_ref().filter(|_| grain > Grain::Day && !aligned);
+        let (end, day) = match (to, self.first.span) {
+            (Some(to), Span::Rolling(_) | Span::ToDate(_)) => {
+                let to = self.first.shift.moved(to, '-');
+                (format!("LEAST({}, {})", as_moment(&end), as_moment(&to)), "1 microsecond")
+            }
+            _ => (end, "1 days"),
+        };
         let low = match self.first.span {
             Span::Cumulative => return format!("a.t < {end}"),
             Span::Period => start,
@@ -131,7 +143,7 @@ impl Draft<'_, '_, '_> {
                 // As of the period's last day.
                 let last = match grain.is_within_day() {
                     true => start,
-                    false => format!("{end} - INTERVAL '1 days'"),
+                    false => format!("{end} - INTERVAL '{day}'"),
                 };
                 calendar.period(period, &as_moment(&last))
             }

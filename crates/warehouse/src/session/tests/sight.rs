@@ -568,3 +568,29 @@ async fn a_query_by_rules_answers_as_over_a_copy_of_what_is_seen() {
     let asked: BTreeSet<&str> = forms.keys().copied().collect();
     assert_eq!(asked, generate::FORMS.iter().copied().collect(), "{forms:?}");
 }
+
+#[tokio::test]
+async fn neither_names_beside_each_other_nor_unpivot_lead_around_a_rule() {
+    let t = people(0).await;
+    let limited = sight(Vec::new(), vec![("email", ColumnMask::Null)], &["code"]);
+    let session = seen_by(&t, vec![("t.people", limited)]).await;
+    let (whole, few) =
+        (seen_by(&t, Vec::new()).await, seen_by(&t, vec![("t.people", no_south())]).await);
+    // Whoever sees the column means it, so nobody else is given another answer.
+    for sql in [
+        "select id as code, code as same from t.people",
+        "select id as code from t.people where code is not null",
+        "select id, k, v from t.people unpivot (v for k in (city, code)) as u",
+    ] {
+        rows(&whole, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let error = rows(&session, sql).await.expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::Denied, "{sql}: {error:?}");
+    }
+    let masked = "select email as address, address || '!' as loud from t.people where id = 1";
+    assert_eq!(rows(&whole, masked).await.unwrap(), ["p1@example.com|p1@example.com!"]);
+    assert_eq!(rows(&session, masked).await.unwrap(), ["|"]);
+    let turned = "select count(*) from t.people unpivot (v for k in (city, email)) as u";
+    assert_eq!(rows(&whole, turned).await.unwrap(), ["24"]);
+    assert_eq!(rows(&few, turned).await.unwrap(), ["16"]);
+    assert_eq!(rows(&session, turned).await.unwrap(), ["12"]);
+}

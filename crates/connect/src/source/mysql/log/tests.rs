@@ -371,18 +371,47 @@ async fn a_log_that_is_followed_hands_over_soon() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_read_whole_again_is_past_the_statement_that_stopped_it() {
+    let name = database(
+        "CREATE TABLE a (id INT PRIMARY KEY); INSERT INTO a VALUES (1);
+         CREATE TABLE b (id INT PRIMARY KEY, n INT); INSERT INTO b VALUES (1, 1)",
+    );
+    let source = source(&name);
+    let mut request = request(&name, &["a", "b"]);
+    let mut targets = [Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    server().sql(
+        &name,
+        "TRUNCATE b; ALTER TABLE b DROP n; ALTER TABLE b ADD n INT; INSERT INTO b VALUES (2, 2);
+         INSERT INTO a VALUES (2)",
+    );
+    let error = drain(&*source, &request).await.unwrap_err();
+    assert!(error.message().contains("truncated"), "{error:?}");
+    // The other table goes on from where it was, with the same log.
+    request.streams[1].from = None;
+    targets[1] = Target::default();
+    catch_up(&*source, &mut request, &mut targets).await;
+    server().sql(&name, "UPDATE b SET n = 3; INSERT INTO a VALUES (3)");
+    catch_up(&*source, &mut request, &mut targets).await;
+    assert_eq!(targets[0].rows, whole(&*source, "a").await);
+    assert_eq!(targets[1].rows, whole(&*source, "b").await);
+}
+
+#[tokio::test]
 async fn what_has_no_usable_log_is_refused_with_what_to_do() {
     let name = database(
         "CREATE TABLE bare (id INT); CREATE TABLE t (id INT PRIMARY KEY);
-         CREATE TABLE mine (id INT PRIMARY KEY, _deleted INT); CREATE VIEW v AS SELECT id FROM t",
+         CREATE TABLE mine (id INT PRIMARY KEY, _deleted INT); CREATE VIEW v AS SELECT id FROM t;
+         CREATE TABLE past (id INT PRIMARY KEY, n INT) WITH SYSTEM VERSIONING",
     );
     let source = source(&name);
-    let refused: [(Json, &str); 5] = [
+    let refused: [(Json, &str); 6] = [
         (json!({ "table": "bare" }), "PRIMARY KEY"),
         (json!({ "table": "t", "where": "id > 1" }), "where"),
         (json!({ "table": "v", "primary_key": ["id"] }), "behind it"),
         (json!({ "query": "SELECT 1 AS id" }), "table"),
         (json!({ "table": "mine" }), "Rename"),
+        (json!({ "table": "past" }), "rows of now"),
     ];
     for (stream, hint) in refused {
         let mut request = request(&name, &["t"]);

@@ -198,8 +198,16 @@ async fn check_table(session: &Session, table: &Table) -> Result<()> {
         return Ok(());
     }
     let why = "has no key in the log: rows that change or are gone could not be told apart";
+    if !told.is_empty() {
+        return Err(refused(why).hint(format!(
+            "Its replica identity has the columns {}: name them as the stream's option `primary_key` \
+             and as its `key`, or run ALTER TABLE {} REPLICA IDENTITY FULL.",
+            told.join(", "),
+            relation.from
+        )));
+    }
     Err(refused(why).hint(format!(
-        "Give it a primary key, or run ALTER TABLE {} REPLICA IDENTITY FULL.",
+        "Give it a primary key, run ALTER TABLE {} REPLICA IDENTITY FULL, or read it with `read: full`.",
         relation.from
     )))
 }

@@ -37,6 +37,7 @@ fn shop(users: usize) -> Data {
         listing: super::super::Listing::new(&settings.unwrap(), &items, &BTreeMap::new()).unwrap(),
         items,
         rows: events.len(),
+        later: 0,
         interactions: Interactions::new(users, 12, events).unwrap(),
         texts: None,
         vectors: None,
