@@ -188,7 +188,7 @@ export interface Me extends User { features: string[] }
 export interface Measure { against: string; measure: string; value: number | null; baseline: number | null; count: number | null; turn?: number; at?: string }
 export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; split_p?: number | null; artifact?: string | null }
 export interface Policy {
-  policy: string; paused: unknown; failed?: string | null; split_broken?: string | null; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
+  policy: string; paused: unknown; failed?: string | null; unread?: string | null; unread_since?: string | null; without_forecast?: number | null; split_broken?: string | null; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
   file?: string; choose?: string; learner?: string | null; action?: unknown; holdout?: number | null; description?: string | null;
   contact?: { per_unit: number; every: string; actions: string[] | null } | null; global_holdout?: { share: number } | null; left_out?: { turn: number; reason: string; units: number }[];
   declared?: unknown; promotions?: { number: number; at: string; learner: string | null; artifact: string | null; undoes: number | null; reason: string | null; evidence: unknown }[];

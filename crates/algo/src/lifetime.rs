@@ -19,6 +19,7 @@ mod binomial;
 mod choice;
 mod geometric;
 mod history;
+mod integral;
 mod maximum;
 mod pareto;
 mod special;

@@ -8,7 +8,8 @@
 pub mod quiet;
 
 use chrono::{
-    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike,
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone,
+    Timelike,
 };
 use chrono_tz::{TZ_VARIANTS, Tz};
 
@@ -405,6 +406,34 @@ pub fn on_the_wall(at: Timestamp, zone: Tz) -> String {
     let wall = at.datetime().with_timezone(&zone);
     let form = if wall.second() == 0 { "%Y-%m-%d %H:%M %:z" } else { "%Y-%m-%d %H:%M:%S %:z" };
     wall.format(form).to_string()
+}
+
+/// Moments that calendars reach, in microseconds either side of the epoch: 250,000 years.
+const REACHED_US: u64 = 7_900_000_000_000_000_000;
+
+/// What clocks of a zone show at a moment, written as if they were clocks of UTC. Moments beyond all calendars stay.
+#[must_use]
+pub fn shown_at(at: Timestamp, zone: Tz) -> Timestamp {
+    if at.micros().unsigned_abs() > REACHED_US {
+        return at;
+    }
+    let offset = zone.offset_from_utc_datetime(&at.datetime().naive_utc()).fix();
+    at.plus_micros(i64::from(offset.local_minus_utc()) * 1_000_000)
+}
+
+/// The moment at which clocks of a zone show what `shown` is as one of UTC: the first one if they show it twice, and if they
+/// leave it out, the one that it would have been without the change. Moments beyond all calendars stay.
+#[must_use]
+pub fn moment_of(shown: Timestamp, zone: Tz) -> Timestamp {
+    if shown.micros().unsigned_abs() > REACHED_US {
+        return shown;
+    }
+    let wall = shown.datetime().naive_utc();
+    let offset = match zone.offset_from_local_datetime(&wall).earliest() {
+        Some(offset) => offset.fix(),
+        None => zone.offset_from_utc_datetime(&(wall - TimeDelta::days(1))).fix(),
+    };
+    shown.plus_micros(-i64::from(offset.local_minus_utc()) * 1_000_000)
 }
 
 /// The hour that clocks of a zone show: the day of the week from Monday, 0 to 6, and the hour, 0 to 23.

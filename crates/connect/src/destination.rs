@@ -30,7 +30,7 @@ pub(crate) mod contract;
 use std::fmt;
 use std::path::PathBuf;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema as RowSchema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use flywheel_base::{Error, Result, Timestamp, suggest};
@@ -210,6 +210,16 @@ pub trait Destination: Send + Sync {
     /// As [`Destination::check`].
     async fn progress(&self, request: &WriteRequest) -> Result<Progress>;
 
+    /// Proves that a table that is there can find rows by the key of `request`, where that is known before the
+    /// first row. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Destination::writer`].
+    async fn ready(&self, request: &WriteRequest) -> Result<()> {
+        let _ = request;
+        Ok(())
+    }
+
     /// Opens a writer. Only one is open for one target at a time.
     ///
     /// # Errors
@@ -311,7 +321,8 @@ pub struct WriteRequest {
     pub schema: SchemaRef,
     /// How the rows meet what is there.
     pub mode: WriteMode,
-    /// The columns that identify a row; needed by `merge` and `mirror`.
+    /// The columns that identify a row; needed by `merge` and `mirror`, and the primary key of a table that these or
+    /// `replace` make.
     pub key: Vec<String>,
     /// The boolean column that marks deleted rows with [`WriteMode::Mirror`]; it is not stored.
     pub deleted: Option<String>,
@@ -319,6 +330,19 @@ pub struct WriteRequest {
     pub new_columns: NewTargetColumns,
     /// The present moment.
     pub now: Timestamp,
+}
+
+impl WriteRequest {
+    /// The primary key of a table that is made for rows of `schema`: none where rows are added, which may have a key twice,
+    /// nor for a replacement whose rows lack a column of the key, for which it needs none.
+    pub(crate) fn made_key(&self, schema: &RowSchema) -> &[String] {
+        let has = |name: &String| schema.field_with_name(name).is_ok();
+        match self.mode {
+            WriteMode::Append => &[],
+            WriteMode::Replace if !self.key.iter().all(has) => &[],
+            WriteMode::Replace | WriteMode::Merge | WriteMode::Mirror => &self.key,
+        }
+    }
 }
 
 /// How rows meet what is in the target. A target that does not exist is created by every mode.

@@ -47,6 +47,8 @@ pub(crate) use root::{Root, Way};
 pub(crate) use sample::Sample;
 pub(crate) use state::{FileState, Resume};
 pub(crate) use tail::check as check_tail;
+#[cfg(any(feature = "odbc", feature = "adbc"))]
+pub(crate) use typed::whole_row_text;
 pub(crate) use typed::{TypedReader, column_type, fit, plain_type, row_text, without};
 pub(crate) use window::Window;
 

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use flywheel_base::Secret;
 use serde::{Deserialize, Deserializer};
 
+pub use address::is_private_place;
 pub(crate) use address::{PrivateAddress, PublicOnly, is_private, is_private_host};
 pub(crate) use answer::{Answer, asked_wait, without};
 pub use auth::Auth;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::marks::Marks;
+use crate::missing::Missing;
 use crate::page::Position;
 use crate::source::{ReadMode, ReadRequest};
 
@@ -23,6 +24,9 @@ pub(crate) struct Keyset<V> {
     /// Those rows, which are set aside once.
     #[serde(default, skip_serializing_if = "Marks::is_empty")]
     pub(crate) aside: Marks,
+    /// How many rows without a value in the cursor there were when all of them were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) missing: Option<u64>,
     /// Rows read in all since the position was new.
     pub(crate) rows: u64,
     /// Whether the read came to its end.
@@ -36,6 +40,7 @@ impl<V> Default for Keyset<V> {
             after: Vec::new(),
             readable: None,
             aside: Marks::default(),
+            missing: None,
             rows: 0,
             complete: false,
         }
@@ -74,6 +79,21 @@ impl<V: Serialize + DeserializeOwned> Keyset<V> {
             .hint("The cursor or the key was changed: read it from its start with `flywheel sync NAME --restart`."));
         }
         Ok(Self { order, ..self })
+    }
+
+    /// What becomes of the `count` rows of the source that have no value in the `cursor`; a read that begins has them anyway.
+    pub(crate) fn meet(&mut self, count: u64, cursor: &str, appends: bool) -> Option<Missing> {
+        if self.after.is_empty() {
+            self.missing = Some(count);
+        }
+        if self.after.is_empty() || !self.complete {
+            return None;
+        }
+        let missing = Missing::of(count, self.missing, cursor, appends);
+        if missing.as_ref().is_some_and(|missing| missing.again) {
+            self.missing = Some(count);
+        }
+        missing
     }
 
     /// The position.

@@ -33,6 +33,7 @@ mod journal;
 mod keyset;
 mod ledger;
 mod marks;
+mod missing;
 mod objects;
 mod output;
 mod page;
@@ -40,6 +41,7 @@ mod postgres;
 mod process;
 mod queue;
 mod records;
+mod stop;
 mod throttle;
 mod upsert;
 mod workbook;
@@ -55,7 +57,7 @@ pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
-pub use http::{Auth, Limits};
+pub use http::{Auth, Limits, is_private_place};
 pub use journal::committed_bytes as journal_committed_bytes;
 pub use journal::erase::{Erasing, erase as erase_journal};
 pub use journal::events::{Appended, JournalEvents};

@@ -159,6 +159,7 @@ pub(crate) fn described(
         cursors: Vec::new(),
         rows: Some(rows),
         bytes: None,
+        unread: None,
     };
     if !columns {
         return Ok(info);

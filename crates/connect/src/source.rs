@@ -35,6 +35,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use flywheel_base::{Error, Result, Timestamp, suggest};
 use futures::StreamExt as _;
@@ -212,8 +213,9 @@ pub trait Source: Send + Sync {
     /// stream with position gets exactly the changes after it. Rows of a stream come in the order of
     /// the log, as they are after the change; the column [`crate::page::DELETED_COLUMN`] tells those that are gone.
     ///
-    /// Errors are items as in [`Source::read`]. [`flywheel_base::ErrorKind::Blocked`] if the log
-    /// between a position and now is lost: the stream has to be read anew.
+    /// What keeps one stream from going on is in its last page ([`ChangesPage::stopped`]); the others go on. Errors are items as
+    /// in [`Source::read`] and end all of it. [`flywheel_base::ErrorKind::Blocked`] if the log between a position and now is
+    /// lost: the streams have to be read anew.
     fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {
         let names = request.name.clone();
         let error = Error::invalid(format!("{names}: this source has no log of changes to read"))
@@ -238,8 +240,17 @@ pub trait Source: Send + Sync {
         Ok(BTreeMap::new())
     }
 
+    /// The columns that the system fills by itself, by the names of tables that [`Source::discover`] lists; a table that is not
+    /// among them has none, or the system does not tell.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        Ok(BTreeMap::new())
+    }
+
     /// Tells the system that all changes up to the positions of `request` are stored, so that it
-    /// need not keep its log before them.
+    /// need not keep its log before them. For a stream that has stopped it need not keep anything.
     ///
     /// # Errors
     /// As [`Source::check`].
@@ -318,6 +329,15 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// A column that a system fills by itself, whatever a new row brings for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Its name there.
+    pub column: String,
+    /// Whether it is computed from other columns and takes no value at all; otherwise the system numbers new rows.
+    pub computed: bool,
+}
+
 /// How far a position is behind a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
@@ -354,6 +374,24 @@ pub struct ChangesPage {
     /// Columns, by their names in the source, that hold more values from this page on than before, because
     /// the source widened their types. They come again until a position from then on is stored.
     pub widened: Vec<String>,
+    /// Why nothing more comes of the stream, while the others go on; then this is its last page, even if the log is followed. Its
+    /// position is either to be stored, as any other, and every read from it says the same until the stream is read whole
+    /// again; or it is null: what has come since the last position is to be given up, and the next read tries again from there.
+    pub stopped: Option<Error>,
+}
+
+impl ChangesPage {
+    /// The last page of a stream, without rows.
+    pub(crate) fn last(stream: usize, position: Position, error: Error) -> Self {
+        let page = Page {
+            batch: RecordBatch::new_empty(SchemaRef::new(arrow::datatypes::Schema::empty())),
+            origin: Vec::new(),
+            rejected: Vec::new(),
+            notices: Vec::new(),
+            position,
+        };
+        Self { stream, page, committed_at: None, widened: Vec::new(), stopped: Some(error) }
+    }
 }
 
 /// A stream that can be read.
@@ -375,6 +413,8 @@ pub struct StreamInfo {
     pub rows: Option<u64>,
     /// How many bytes there are, if known.
     pub bytes: Option<u64>,
+    /// Why its columns are not known, where they could not be read, with what to do.
+    pub unread: Option<String>,
 }
 
 /// Which rows a read is about.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::health::Health;
 use crate::http::{Pace, real_pace};
 use crate::page::Page;
-use crate::source::{ChangesPage, ChangesRequest, Lag, ReadRequest, Source, StreamInfo};
+use crate::source::{ChangesPage, ChangesRequest, Filled, Lag, ReadRequest, Source, StreamInfo};
 
 /// Microseconds in a second.
 const SECOND_US: u128 = 1_000_000;
@@ -181,6 +181,10 @@ impl Source for Throttled {
 
     async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
         self.source.unfollowed().await
+    }
+
+    async fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        self.source.fills().await
     }
 
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {

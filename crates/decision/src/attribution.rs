@@ -24,12 +24,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::credit::{Shares, counts, shares};
-use crate::context::Context;
+use crate::context::{Context, is_its_own};
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::closed_until;
 use crate::lift::sums::{share_now, shares_of};
 use crate::outcome::{
-    CORRECTED_US, Event, events_of, events_query, final_before, handed_in, literal, together,
+    CORRECTED_US, Event, Through, events_of, events_query, final_before, handed_in, literal,
+    placed, together,
 };
 use crate::table::{AttributionRow, CreditRow, LiftRow, SystemTable};
 
@@ -66,48 +67,62 @@ fn among<'a>(name: &'a str, attribution: &'a Attribution) -> Vec<&'a str> {
     }
 }
 
-/// Credits new successes to the actions before them, by every descriptive method and in one commit; returns how many
-/// successes are new.
+/// What came of crediting: policies whose events cannot be read keep no other one from it.
+#[derive(Debug, Default)]
+pub struct Credited {
+    /// How many successes are new.
+    pub successes: usize,
+    /// Why some of the policies whose events were joined could not be credited; once they can be, all is made up for.
+    pub errors: Vec<Error>,
+}
+
+/// Credits new successes to the actions before them, by every descriptive method and in one commit. What could not be
+/// joined to decisions is not credited either, until it can be.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if a policy's events do not have the columns they need, else those of the lake.
+/// What is not about the events of one policy: those of lake and metadata.
 /// # Cost
 /// Nothing without a policy that has an attribution with a descriptive method. Else each such policy reads its events
 /// over twice its window, and its decisions over three times as long.
-pub async fn credit(ctx: &Context<'_>) -> Result<usize> {
+pub async fn credit(ctx: &Context<'_>) -> Result<Credited> {
     let descriptive =
         |of: &Attribution| of.methods.iter().any(|one| *one != CreditMethod::Incremental);
     let mut declared = declared(ctx);
     declared.retain(|(_, _, attribution)| descriptive(attribution));
     let table = SystemTable::named("credits")?;
-    let last = ctx.checkpoint(&table.location()?, APP).await?;
-    let committed = last.map_or(0, |last| last.sequence);
-    if declared.is_empty() || committed >= ctx.now.micros() {
-        return Ok(0);
-    }
-    let idle = ctx.store.idle_position(APP, committed)?;
-    let idle = idle.and_then(|position| position.get("at")?.as_i64()).unwrap_or_default();
     // Before the first time everything is new, as far back as it is looked for.
-    let seen = Some(committed.max(idle)).filter(|at| *at > 0);
-    let joined = seen.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
-    let touches = touches(ctx, &declared, joined).await?;
-    let known = known(ctx, &declared, joined).await?;
+    let (committed, through) = Through::of(ctx.lake, ctx.store, &table.location()?, APP).await?;
+    let mut done = Credited::default();
+    if declared.is_empty() || committed >= ctx.now.micros() {
+        return Ok(done);
+    }
+    let unread = Through::load(ctx).await?;
+    let touches = touches(ctx, &declared, &through).await?;
+    let known = known(ctx, &declared, &through).await?;
     let outcomes: Vec<_> = declared.iter().map(|(name, outcome, _)| (*name, *outcome)).collect();
-    let mut handed_in = handed_in(ctx, &outcomes, joined).await?;
+    let mut handed_in = handed_in(ctx, &outcomes, &through).await?;
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut behind: BTreeMap<String, i64> = BTreeMap::new();
     let mut rows = Vec::new();
-    let mut new = 0;
-    for (name, outcome, attribution) in &declared {
-        let asked = events_query(ctx, name, outcome, joined)?;
-        if let Some((what, sql)) = &asked
-            && !events.contains_key(sql)
-        {
-            events.insert(sql.clone(), events_of(ctx, what, sql).await?);
+    for &(name, outcome, attribution) in &declared {
+        let since = through.joined(name, ctx.now);
+        if unread.is_behind(name) {
+            behind.insert(name.to_owned(), since.micros());
+            continue;
         }
-        let found = asked.and_then(|(_, sql)| events.get(&sql)).map_or(&[][..], Vec::as_slice);
-        let found = together(found, handed_in.remove(*name).unwrap_or_default());
+        let sql = match queried(ctx, (name, outcome), since, &mut events).await {
+            Ok(sql) => sql,
+            Err(error) if is_its_own(&error) => {
+                behind.insert(name.to_owned(), since.micros());
+                done.errors.push(placed(ctx, name, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let found = sql.and_then(|sql| events.get(&sql)).map_or(&[][..], Vec::as_slice);
+        let found = together(found, handed_in.remove(name).unwrap_or_default());
         let among = among(name, attribution);
-        let known = known.get(*name);
+        let known = known.get(name);
         let mut counted: HashSet<(&str, &str)> = HashSet::new();
         for event in found.iter() {
             if known.is_some_and(|known| known.contains(&(event.unit.clone(), event.id.clone()))) {
@@ -118,20 +133,34 @@ pub async fn credit(ctx: &Context<'_>) -> Result<usize> {
             if of_event.is_empty() || !counted.insert((event.unit.as_str(), event.id.as_str())) {
                 continue;
             }
-            new += 1;
+            done.successes += 1;
             rows.extend(
                 of_event.into_iter().map(|(touch, share)| row(ctx, name, event, touch, share)),
             );
         }
     }
-    let position = json!({ "at": ctx.now.micros() });
+    let position = Through::position(ctx.now, &behind);
     if rows.is_empty() {
         ctx.store.record_idle_position(APP, committed, &position)?;
     } else {
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
-    Ok(new)
+    Ok(done)
+}
+
+/// Reads the events of a policy, and returns by which query; none if only those count that programs hand in.
+async fn queried(
+    ctx: &Context<'_>,
+    (name, outcome): (&str, &Outcome),
+    since: Timestamp,
+    events: &mut BTreeMap<String, Vec<Event>>,
+) -> Result<Option<String>> {
+    let Some((what, sql)) = events_query(ctx, name, outcome, since)? else { return Ok(None) };
+    if !events.contains_key(&sql) {
+        events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
+    }
+    Ok(Some(sql))
 }
 
 /// The touches of an event with what each gets of it, oldest first.
@@ -190,11 +219,12 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 async fn touches(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome, &Attribution)],
-    joined: Timestamp,
+    through: &Through,
 ) -> Result<HashMap<String, Vec<Touch>>> {
     let policies = listed(declared.iter().flat_map(|(name, _, of)| among(name, of)));
-    let earliest = declared.iter().map(|(_, outcome, _)| {
-        final_before(joined, outcome).plus_micros(outcome.window.micros.saturating_neg())
+    let earliest = declared.iter().map(|(name, outcome, _)| {
+        let before = final_before(through.joined(name, ctx.now), outcome);
+        before.plus_micros(outcome.window.micros.saturating_neg())
     });
     let earliest = literal(earliest.min().unwrap_or(ctx.now));
     // A delivery that was given up and is delivered later is one that was delivered.
@@ -236,9 +266,12 @@ async fn touches(
 async fn known(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome, &Attribution)],
-    joined: Timestamp,
+    through: &Through,
 ) -> Result<HashMap<String, HashSet<(String, String)>>> {
-    let since = declared.iter().map(|(_, outcome, _)| final_before(joined, outcome)).min();
+    let since = declared
+        .iter()
+        .map(|(name, outcome, _)| final_before(through.joined(name, ctx.now), outcome))
+        .min();
     let sql = format!(
         "select distinct policy, unit_id, event_id from system.credits where recorded_at >= {}",
         literal(since.unwrap_or(ctx.now).plus_micros(-CORRECTED_US))
@@ -305,13 +338,14 @@ pub async fn summarise(ctx: &Context<'_>, lift: &[LiftRow]) -> Result<usize> {
         return Ok(0);
     }
     let mut next = Position { through: ctx.now.micros(), policies: BTreeMap::new() };
+    let through = Through::load(ctx).await?;
     // What goes on from the sums of before, and since when; all others are summed up anew.
     let mut same: BTreeMap<&str, Counted> = BTreeMap::new();
     for (name, outcome, attribution) in &declared {
         let among = among(name, attribution);
         let text = serde_json::to_vec(&(outcome.window, attribution, among, share(ctx, name)))
             .map_err(|e| Error::internal("an attribution is no JSON").caused_by(e))?;
-        let closed = closed_until(ctx, outcome).micros();
+        let closed = closed_until(through.known(name, ctx.now), outcome).micros();
         let counted = Counted { declared: digest::short(&[&text]), closed };
         let before = position.policies.get(*name).filter(|one| one.declared == counted.declared);
         if let Some(before) = before {
@@ -324,7 +358,9 @@ pub async fn summarise(ctx: &Context<'_>, lift: &[LiftRow]) -> Result<usize> {
         let before = same.get(name);
         add_credits(ctx, (name, attribution), before.map(|_| position.through), &mut sums).await?;
         if attribution.methods.contains(&CreditMethod::Incremental) {
-            count_treated(ctx, (name, outcome), before.map(|one| one.closed), &mut sums).await?;
+            let closed = closed_until(through.known(name, ctx.now), outcome);
+            let closed = (before.map(|one| one.closed), closed);
+            count_treated(ctx, name, closed, &mut sums).await?;
         }
     }
     let rows = rows(ctx, sums, lift);
@@ -452,8 +488,8 @@ fn share(ctx: &Context<'_>, policy: &str) -> Option<f64> {
 /// from the day on at which they were counted up to `before`.
 async fn count_treated(
     ctx: &Context<'_>,
-    (name, outcome): (&str, &Outcome),
-    before: Option<i64>,
+    name: &str,
+    (before, until): (Option<i64>, Timestamp),
     sums: &mut BTreeMap<Key, Sum>,
 ) -> Result<()> {
     let since = before.map_or_else(String::new, |before| {
@@ -468,7 +504,7 @@ async fn count_treated(
          from system.decisions
          where policy = '{name}' and decided_at <= {}{since}
          group by 1, 2, 3, 4 order by 1, 2, 3, 4",
-        literal(closed_until(ctx, outcome))
+        literal(until)
     );
     let frame = ctx.frame_of_sql(WHAT, &sql).await?;
     let present = share(ctx, name);

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::learner::bandit::reward;
 use crate::learner::last_fit;
 use crate::log;
+use crate::outcome::Through;
 
 /// Moments before a trial whose decisions say how many units there are at one.
 const AUDIENCE_MOMENTS: usize = 7;
@@ -54,7 +55,8 @@ pub fn running(store: &Store, policy: &str, declared: &str) -> Result<Option<Run
     Ok(Some(Running { stages: moves, last }))
 }
 
-/// Moves the canaries of all policies on, one step at most each; returns the moves that were made.
+/// Moves the canaries of all policies on, one step at most each; returns the moves that were made. While the outcomes of a
+/// policy cannot be read, its trial stays as it is: it has the share that it had, and its patience does not end.
 ///
 /// # Errors
 /// Those of lake, metadata and artifacts.
@@ -63,6 +65,7 @@ pub fn running(store: &Store, policy: &str, declared: &str) -> Result<Option<Run
 /// [`crate::challenge::judge`].
 pub async fn advance(ctx: &Context<'_>) -> Result<Vec<CanaryMove>> {
     let mut made = Vec::new();
+    let through = Through::load(ctx).await?;
     for (name, policy) in &ctx.project.policies {
         let Choose::Bandit(settings) = &policy.choose else { continue };
         let moves = ctx.store.canaries_of(name)?;
@@ -75,6 +78,8 @@ pub async fn advance(ctx: &Context<'_>) -> Result<Vec<CanaryMove>> {
         }
         let running = running(ctx.store, name, &settings.learner)?;
         let moved = match (&settings.canary, running) {
+            // What cannot be known moves nothing: neither on, nor back, nor out of patience.
+            (Some(_), Some(_)) if through.is_behind(name) => None,
             (Some(canary), Some(running)) => weigh(ctx, name, settings, canary, &running).await?,
             (None, Some(running)) => {
                 let reason = "its policy's file declares no canary any more".to_owned();
@@ -85,7 +90,7 @@ pub async fn advance(ctx: &Context<'_>) -> Result<Vec<CanaryMove>> {
                 let reason = "its policy's file names another learner".to_owned();
                 moves.last().map(|last| end(ctx, last, reason, json!({}))).transpose()?
             }
-            (Some(canary), None) if !stopped(ctx, name)? => {
+            (Some(canary), None) if !through.is_behind(name) && !stopped(ctx, name)? => {
                 consider(ctx, name, settings, canary, &moves).await?
             }
             (_, None) => None,
@@ -313,7 +318,7 @@ async fn stages(
     let settle = learner.settle.map_or(0, |settle| settle.micros);
     let starts: Vec<i64> = running.stages.iter().map(|stage| stage.at.micros()).collect();
     let (Some(first), Some(until)) =
-        (starts.first(), log::closed_until(ctx, outcome, settle).await?)
+        (starts.first(), log::closed_until(ctx, (name, outcome), settle).await?)
     else {
         return Ok(vec![Stage::default(); starts.len()]);
     };

@@ -115,7 +115,7 @@ pub async fn judge(ctx: &Context<'_>, challenge: &Challenge) -> Result<Judgement
     let rewards = own.or_else(|| challenger.settings());
     let settle = rewards.and_then(|rewards| rewards.settle).map_or(0, |settle| settle.micros);
     let mut walk = Walk::start(ctx, policy, &challenger, rewards, challenge)?;
-    if let Some(until) = log::closed_until(ctx, outcome, settle).await? {
+    if let Some(until) = log::closed_until(ctx, (name.as_str(), outcome), settle).await? {
         let after = walk.after;
         for span in log::spans(ctx, name, after, until).await? {
             let decisions = log::decisions(ctx, name, span).await?;

@@ -4,6 +4,8 @@
 //! It is a promotion whose `declared` names the split and whose `learner` is the variant; what was decided under it has a
 //! split of its own, so that it is not mixed into the comparison.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::{Error, Result, Timestamp, suggest};
 use flywheel_project::resource::policy::Experiment;
 use flywheel_state::{Promotion, Store};
@@ -13,7 +15,7 @@ use serde_json::json;
 use crate::champion::pile;
 use crate::choose::experiment::split_of;
 use crate::context::Context;
-use crate::experiment::{find, standing};
+use crate::experiment::{UNMEASURED, changes, find, standing};
 use crate::table::ExperimentRow;
 
 /// The variant that everybody gets.
@@ -93,7 +95,7 @@ pub async fn conclude(
             "`flywheel policy conclude {name} --reopen` gives each unit its own again."
         )));
     }
-    let evidence = Box::pin(standing(ctx, Some(name))).await?;
+    let evidence = Box::pin(standing(ctx, Some(name))).await?.rows;
     let doubts = doubts(experiment, keep, &evidence);
     let reason = match why {
         Some(why) => format!("kept by {by}: {why}"),
@@ -158,6 +160,12 @@ fn doubts(experiment: &Experiment, keep: &str, rows: &[ExperimentRow]) -> Vec<St
         doubts
             .push("units are not divided as declared, so nothing follows from the results".into());
     }
+    doubts.extend(changes(rows));
+    let unmeasured = rows.iter().filter(|row| row.standing == UNMEASURED);
+    let unmeasured: BTreeSet<&str> = unmeasured.map(|row| row.metric.as_str()).collect();
+    for metric in unmeasured {
+        doubts.push(format!("\"{metric}\" cannot be read now, so that nobody knows how it stands"));
+    }
     for row in rows.iter().filter(|row| row.standing == "breached" && row.variant == keep) {
         doubts.push(format!("variant \"{keep}\" breaches the guardrail \"{}\"", row.metric));
     }
@@ -170,7 +178,7 @@ fn doubts(experiment: &Experiment, keep: &str, rows: &[ExperimentRow]) -> Vec<St
             ));
         }
     }
-    let compared = rows.iter().filter(|row| row.metric == "outcome");
+    let compared = rows.iter().filter(|row| row.metric == "outcome" && row.standing != UNMEASURED);
     for row in compared.filter(|row| is_control || row.variant == keep) {
         let sides = format!("\"{}\" beside \"{}\"", row.variant, row.control);
         match (row.lower, row.upper) {
@@ -223,6 +231,8 @@ mod tests {
             several: None,
             p_value: None,
             standing: standing.into(),
+            changed_at: None,
+            changed: None,
         }
     }
 
@@ -241,6 +251,16 @@ mod tests {
         assert!(broken[0].contains("not divided as declared"), "{broken:?}");
         assert!(broken[1].contains("no interval yet"), "{broken:?}");
         assert_eq!(doubts(&experiment(), "b", &[]), ["nothing is measured yet"]);
+        let unread = doubts(&experiment(), "b", &[row("b", None, "unmeasured")]);
+        assert!(unread.len() == 1 && unread[0].contains("cannot be read"), "{unread:?}");
+        let since = Some(Timestamp::from_micros(0));
+        let later = ExperimentRow {
+            changed_at: since,
+            changed: Some("audience".into()),
+            ..row("b", Some((0.1, 0.2)), "better")
+        };
+        let later = doubts(&experiment(), "b", &[later]);
+        assert!(later.len() == 1 && later[0].contains("mixes two populations"), "{later:?}");
     }
 
     #[test]

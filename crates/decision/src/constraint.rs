@@ -185,7 +185,7 @@ impl Bars {
         ids: &[String],
     ) -> Result<Vec<Option<Barred>>> {
         let agreed = match &policy.consent {
-            Some(Consent::Column(column)) => Some(audience.flags(column)?),
+            Some(Consent::Column(column)) => Some(audience.answers(column)?),
             Some(Consent::Sql(_)) | None => None,
         };
         let zoned = match policy.quiet_hours.as_ref().and_then(|quiet| column_of(&quiet.zone)) {
@@ -291,7 +291,7 @@ pub(crate) async fn check(
         audience.text(column)?;
     }
     match &policy.consent {
-        Some(Consent::Column(column)) => audience.flags(column).map(drop),
+        Some(Consent::Column(column)) => audience.answers(column).map(drop),
         Some(Consent::Sql(sql)) => {
             let what = format!("policy \"{name}\": consent");
             let sql = consent_query(ctx, &what, sql, Some("''"))?;
@@ -445,7 +445,7 @@ async fn agreed(
             });
             let sql = format!("select * from (\n{audience}\n) as audience{condition}");
             let frame = ctx.frame_of_sql(&what, &sql).await?;
-            let rows = frame.text("unit_id")?.into_iter().zip(frame.flags(column)?);
+            let rows = frame.text("unit_id")?.into_iter().zip(frame.answers(column)?);
             rows.filter(|(_, agreed)| *agreed == Some(true)).filter_map(|(unit, _)| unit).collect()
         }
     };

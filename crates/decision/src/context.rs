@@ -1,7 +1,7 @@
 //! What every step of the loop works with.
 
 use arrow::array::RecordBatch;
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_project::{Project, RenderContext};
 use flywheel_state::Store;
 use flywheel_warehouse::{Lake, Location, Session};
@@ -115,6 +115,13 @@ async fn answer(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
 /// some seconds after their moment, and one that begins with less delay than the last is no reason to leave a day out.
 pub(crate) fn due_after(every: i64) -> i64 {
     every - (every / 20).min(SOONER_MAX_US)
+}
+
+/// Whether an error is about what somebody declared: its SQL or its rows. Then it stops that and nothing else; after any
+/// other the run ends, so that it is taken up where it was.
+pub(crate) fn is_its_own(error: &Error) -> bool {
+    use ErrorKind::{Blocked, Denied, Invalid, NotFound};
+    matches!(error.kind(), Invalid | NotFound | Denied | Blocked)
 }
 
 /// Makes a location of ours, which is valid by construction.

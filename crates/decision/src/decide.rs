@@ -49,6 +49,9 @@ pub struct Decided {
     pub held_out: usize,
     /// Actions queued by this call; 0 when it repeats a call that was cut off after queueing.
     pub queued: usize,
+    /// Units of a reorder policy's audience for which its learner has no forecast, so that nothing is ordered; 0 where this
+    /// call did not ask the audience.
+    pub without_forecast: usize,
 }
 
 /// Whether and why a policy decided or not.
@@ -88,7 +91,9 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
         decisions: rows.len(),
         held_out: rows.iter().filter(|row| row.arm == HOLDOUT).count(),
         queued,
+        without_forecast: 0,
     };
+    let mut without_forecast = 0;
     let last = last_decided(ctx, name).await?;
     // What an earlier attempt of this turn decided is queued all the same: no later turn would, and the outbox keeps it
     // until the policy goes on.
@@ -115,6 +120,7 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
             let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
             // Before the decisions, which end the attempt: one that is cut off between the two finds this done.
             log_suppressed(ctx, name, &planned, &checkpoint).await?;
+            without_forecast = planned.without_forecast;
             let rows = planned.rows;
             table.append(ctx.lake, &rows, Some((app_of(name), checkpoint))).await?;
             rows
@@ -126,7 +132,7 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
         ctx.store.enqueue_asking(&entries, &asks)
     };
     let queued = queue().map_err(|e| not_queued(name, e))?;
-    Ok(decided(Status::Decided, &rows, queued))
+    Ok(Decided { without_forecast, ..decided(Status::Decided, &rows, queued) })
 }
 
 /// What keeps decisions that are made from being queued is never a fault of their policy, which a turn would go on
@@ -499,6 +505,8 @@ pub(crate) struct Planned {
     pub(crate) stock: usize,
     /// Units beyond `caps.per_turn`.
     pub(crate) beyond: usize,
+    /// Units of the audience of which a reorder policy's learner has no forecast.
+    pub(crate) without_forecast: usize,
 }
 
 impl Planned {
@@ -575,13 +583,16 @@ impl<'w> Audience<'w> {
                 policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1)
             }
         };
-        for part in eligible.chunks(at_once) {
+        for (nth, part) in eligible.chunks(at_once).enumerate() {
             let mut units = units_of(&self.frame, part)?;
             if let Some(classes) = &classes {
                 units.iter_mut().for_each(|unit| classes.add(&unit.id, &mut unit.columns));
             }
             let units = &units;
             let chooser = Chooser::load(ctx, name, policy, units).await?;
+            if let (0, Chooser::Reorder(proposals)) = (nth, &chooser) {
+                planned.without_forecast = proposals.without_forecast(&self.units()?);
+            }
             let draw_of = |unit: &Unit| {
                 let seed = seed_of(name, ctx.now, &unit.id);
                 chooser.choose(unit, &mut Rng::new(seed))

@@ -1,6 +1,6 @@
 //! Judging answers by what really happened after they were given.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flywheel_base::{Result, Timestamp, statement};
 use flywheel_project::resource::learner::{Forecast, LearnerKind, Recommend};
@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use crate::context::{Context, location};
 use crate::learner::forecast::last_whole_day;
 use crate::learner::last_fit;
-use crate::learner::recommend::EVERYBODY;
+use crate::learner::recommend::{EVERYBODY, shown};
 use crate::outcome::literal;
 use crate::table::{EvaluationRow, SystemTable};
 
 /// How deep a list is judged.
 const DEPTH: usize = 10;
+
+/// The most users that a query names.
+const NAMED: usize = 2_000;
 
 /// What was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,16 +91,26 @@ fn row(ctx: &Context<'_>, name: &str, measure: Measure) -> EvaluationRow {
     }
 }
 
-/// What users took since `since`, up to `now`: of a list without items that were had before, only what could be in it.
-fn taken(sql: &str, repeats: bool, since: Timestamp, now: Timestamp) -> String {
+/// What users took since `since`, up to `now`. The lake reads the newest rows for it and passes the others over.
+fn taken(sql: &str, since: Timestamp, now: Timestamp) -> String {
     let (since, now) = (literal(since), literal(now));
-    if repeats {
-        return format!(
-            "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {since} and at <= {now}"
-        );
-    }
     format!(
-        "select user_id, item_id from (\n{sql}\n) as interactions where at <= {now} group by user_id, item_id having min(at) > {since}"
+        "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {since} and at <= {now}"
+    )
+}
+
+/// What `users` had taken by `since`. So many names as a query holds are looked for by name, which spares the history of
+/// everybody else; of more than these everybody's is read.
+fn had(sql: &str, since: Timestamp, users: &BTreeSet<&str>) -> String {
+    let since = literal(since);
+    let named = if users.len() > NAMED {
+        String::new()
+    } else {
+        let quoted = users.iter().map(|user| format!("'{}'", user.replace('\'', "''")));
+        format!(" and cast(user_id as varchar) in ({})", quoted.collect::<Vec<_>>().join(", "))
+    };
+    format!(
+        "select distinct user_id, item_id from (\n{sql}\n) as interactions where at <= {since}{named}"
     )
 }
 
@@ -112,15 +125,30 @@ async fn lists(
     let what = format!("learner \"{name}\": interactions");
     let sql = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
     let sql = statement::one(&what, &sql)?;
-    let sql = taken(sql, settings.repeats, since, ctx.now);
-    let listing = format!("learn.{name}");
-    let ranked = format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}");
-    let ranked = ctx.begin(&listing, ranked);
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let (since, now) = (shown(settings, since)?, shown(settings, ctx.now)?);
+    let frame = ctx.frame_of_sql(&what, &taken(sql, since, now)).await?;
     let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
     let mut happened: HashMap<&str, HashSet<&str>> = HashMap::new();
     for (user, item) in users.iter().zip(items.iter()) {
         happened.entry(user).or_default().insert(item);
+    }
+    if happened.is_empty() {
+        return Ok(Vec::new());
+    }
+    let listing = format!("learn.{name}");
+    let ranked = format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}");
+    let ranked = ctx.begin(&listing, ranked);
+    // Of a list without items that were had before, only what could be in it is asked for.
+    if !settings.repeats {
+        let sql = had(sql, since, &happened.keys().copied().collect());
+        let frame = ctx.frame_of_sql(&what, &sql).await?;
+        let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
+        for (user, item) in users.iter().zip(items.iter()) {
+            if let Some(items) = happened.get_mut(user) {
+                items.remove(item);
+            }
+        }
+        happened.retain(|_, items| !items.is_empty());
     }
     if happened.is_empty() {
         return Ok(Vec::new());

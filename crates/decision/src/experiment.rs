@@ -3,21 +3,25 @@
 //! Only decisions of the present split and under the present share of the holdout whose window has closed are measured, as
 //! those of lift are; a unit has one variant and is the cluster. Intervals stay valid however often one looks, for all
 //! variants together. What is measured is the effect of being assigned, whether the action was delivered or not.
+//!
+//! Each figure stands by itself: one whose SQL or rows cannot be read is `unmeasured` and told, and all others are compared and
+//! watched. Guardrails count their own events, so that they are watched also while the outcome's cannot be read.
 
 mod before;
+mod changed;
 mod declared;
 mod persons;
 pub mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_algo::stats::cuped::{self, Pairs};
 use flywheel_algo::stats::guardrail::{self, Guardrail, Standing};
 use flywheel_algo::stats::lift::Arm;
 use flywheel_algo::stats::{Interval, sequence, srm};
-use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
+use flywheel_base::{Error, Result, Timestamp, statement, suggest};
 use flywheel_project::resource::policy::{
-    Better, Choose, Experiment, MultipleExposure, Outcome, Policy,
+    Better, Choose, Experiment, Measure, MultipleExposure, Outcome, Policy,
 };
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
@@ -27,11 +31,11 @@ use self::declared::Figure;
 use self::persons::{Got, Persons};
 use crate::choose::experiment::split_of;
 use crate::conclude::concluded;
-use crate::context::{Context, location};
+use crate::context::{Context, is_its_own, location};
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::sums::{Sum, share_now, shares_of};
 use crate::lift::{Found, closed_until, sums_of};
-use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal};
+use crate::outcome::{ByUnit, Decision, Through, attribute, events_of, is_measured, literal};
 use crate::table::{ExperimentRow, OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -40,6 +44,9 @@ const APP: &str = "experiment";
 const ERROR: f64 = 0.05;
 /// The share of units with more than one variant from which on people are warned.
 const SEVERAL_MAX: f64 = 0.01;
+
+/// The standing of a figure that could not be read.
+pub(crate) const UNMEASURED: &str = "unmeasured";
 
 /// Events of each query that a check reads.
 const CHECKED: usize = 1_000;
@@ -78,6 +85,46 @@ struct Seen {
     counts: Vec<u64>,
     /// How many units got more than one variant.
     several: usize,
+    /// The versions of the policy that decided, each after the moment of its first decision; oldest first.
+    versions: Vec<(i64, String)>,
+    /// What could not be read of them.
+    unread: Unread,
+}
+
+/// What could not be read of units, and why.
+#[derive(Debug, Default)]
+struct Unread {
+    /// Events that count as success.
+    outcome: bool,
+    /// What was known of units before.
+    covariate: bool,
+    /// Guardrails, by place.
+    guardrails: BTreeSet<usize>,
+    /// Declared metrics, by place.
+    metrics: BTreeSet<usize>,
+    errors: Vec<Error>,
+}
+
+impl Unread {
+    /// Keeps what is about the experiment itself.
+    ///
+    /// # Errors
+    /// Everything else.
+    fn keep(&mut self, error: Error) -> Result<()> {
+        if !is_its_own(&error) {
+            return Err(error);
+        }
+        self.errors.push(error);
+        Ok(())
+    }
+
+    /// Whether a figure is without something that it is made of.
+    fn lacks(&self, of: Of) -> bool {
+        match of {
+            Of::Outcome | Of::Value => self.outcome || self.covariate,
+            Of::Guardrail(at) => self.guardrails.contains(&at),
+        }
+    }
 }
 
 /// How a variant stands beside the control by one metric.
@@ -100,7 +147,8 @@ struct Side {
 pub struct Standings {
     /// How those stand that were measured.
     pub rows: Vec<ExperimentRow>,
-    /// Why others were not, in the order of their names: no row says how they stand now, and no guardrail of theirs is watched.
+    /// Why others, or single figures of those that were, could not be, in the order of their names. Such a figure has a row
+    /// with the standing `unmeasured`; a guardrail among them is not watched.
     pub errors: Vec<Error>,
 }
 
@@ -111,12 +159,24 @@ pub struct Standings {
 /// What is not about one experiment: those of lake and metadata.
 pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Standings> {
     let sums = sums.apart();
+    let through = Through::load(ctx).await?;
     let mut rows = Vec::new();
     let mut errors = Vec::new();
     for (name, policy) in &ctx.project.policies {
         if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
-            let of_policy = match rows_of(ctx, name, experiment, outcome, &sums).await {
-                Ok(rows) => rows,
+            // What guardrails count is known although the outcome is not.
+            let unread = through.is_behind(name);
+            let found = match unread {
+                true => Some(Box::pin(sums_of(ctx, name, policy)).await?),
+                false => None,
+            };
+            let own = found.as_ref().map(Found::apart);
+            let own = own.as_deref().unwrap_or(sums.as_slice());
+            let of_policy = match rows_of(ctx, name, (experiment, outcome), own, unread).await {
+                Ok((rows, why)) => {
+                    errors.extend(why.into_iter().map(|error| error.context(&policy.file)));
+                    rows
+                }
                 Err(error) if is_its_own(&error) => {
                     errors.push(error.context(&policy.file));
                     continue;
@@ -137,12 +197,6 @@ pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Standings> {
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
     Ok(Standings { rows, errors })
-}
-
-/// Whether an error is about the experiment it comes from: its SQL or its rows.
-fn is_its_own(error: &Error) -> bool {
-    use ErrorKind::{Blocked, Denied, Invalid, NotFound};
-    matches!(error.kind(), Invalid | NotFound | Denied | Blocked)
 }
 
 /// Reads what an experiment asks besides the outcome, some events of each query, and keeps nothing.
@@ -177,22 +231,35 @@ pub(crate) async fn check(ctx: &Context<'_>, name: &str, experiment: &Experiment
 /// How the experiments of a project stand: the newest rows of one, or of all.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] if `name` is no experiment, else those of the lake.
-pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<ExperimentRow>> {
+/// [`flywheel_base::ErrorKind::NotFound`] if `name` is no experiment, and why it cannot be measured at all; else those of
+/// the lake.
+pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Standings> {
     if let Some(name) = name {
         find(ctx, name)?;
     }
-    let mut rows = Vec::new();
+    let through = Through::load(ctx).await?;
+    let mut all = Standings::default();
     for (policy, declared) in &ctx.project.policies {
         if name.is_none_or(|name| name == policy)
             && let (Choose::Experiment(experiment), Some(outcome)) =
                 (&declared.choose, &declared.outcome)
         {
             let found = sums_of(ctx, policy, declared).await?;
-            rows.extend(rows_of(ctx, policy, experiment, outcome, &found.apart()).await?);
+            let unread = through.is_behind(policy);
+            let sums = found.apart();
+            match rows_of(ctx, policy, (experiment, outcome), &sums, unread).await {
+                Ok((rows, why)) => {
+                    all.rows.extend(rows);
+                    all.errors.extend(why.into_iter().map(|error| error.context(&declared.file)));
+                }
+                Err(error) if name.is_none() && is_its_own(&error) => {
+                    all.errors.push(error.context(&declared.file));
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(rows)
+    Ok(all)
 }
 
 /// The experiment that the policy `name` is.
@@ -212,14 +279,18 @@ pub(crate) fn find<'a>(
     }
 }
 
+/// How an experiment stands, and why parts of it could not be measured; `unread` says that events that count as success cannot
+/// be read.
 async fn rows_of(
     ctx: &Context<'_>,
     name: &str,
-    experiment: &Experiment,
-    outcome: &Outcome,
+    (experiment, outcome): (&Experiment, &Outcome),
     sums: &[Sum<'_>],
-) -> Result<Vec<ExperimentRow>> {
-    let seen = Box::pin(seen(ctx, name, experiment, outcome, sums)).await?;
+    unread: bool,
+) -> Result<(Vec<ExperimentRow>, Vec<Error>)> {
+    let mut seen = Box::pin(seen(ctx, name, (experiment, outcome), sums, unread)).await?;
+    let mut unread = std::mem::take(&mut seen.unread);
+    let changed = changed::since_start(ctx, name, &seen.versions)?;
     let variants = &experiment.variants;
     let control = variants
         .iter()
@@ -231,7 +302,7 @@ async fn rows_of(
         .transpose()
         .map_err(|error| error.context(format!("experiment \"{name}\"")))?;
     let broken = mismatch.as_ref().is_some_and(|mismatch| mismatch.alarm);
-    let options = options(comparisons(experiment));
+    let options = options(comparisons(experiment, seen.with_value));
     // A guardrail is not one of those that share the error: asked more strictly, it would let harm through.
     let guarding = self::options(variants.len().saturating_sub(1));
     let count = |at: usize| {
@@ -261,33 +332,53 @@ async fn rows_of(
         several: Some(i64::try_from(seen.several).unwrap_or(i64::MAX)),
         p_value: line.p_value,
         standing: line.compared.standing.to_owned(),
+        changed_at: changed.as_ref().map(|changed| changed.at),
+        changed: changed.as_ref().map(|changed| changed.parts.clone()),
     };
     let others: Vec<usize> = (0..variants.len()).filter(|at| *at != control).collect();
     let mut rows = Vec::new();
     for metric in metrics(experiment, seen.with_value) {
-        let sides = sides(&seen.units, variants.len(), &metric)?;
-        let Some(held) = sides.get(control).copied() else { continue };
         let (kind, options) = match metric.of {
             Of::Outcome => ("share", &options),
             Of::Value => ("value", &options),
             Of::Guardrail(_) => ("guardrail", &guarding),
         };
-        for (at, side) in others.iter().filter_map(|at| Some((*at, sides.get(*at)?))) {
-            let compared = compare(experiment, &metric, side, &held, options, mismatch.as_ref())?;
-            let (rate, control_rate) = (side.arm.rate(), held.arm.rate());
-            let line = Line { rate, control_rate, compared, p_value: None };
-            rows.push(row(&metric.name, kind, at, &line));
-        }
+        let lines = match unread.lacks(metric.of) {
+            true => None,
+            false => {
+                let of = (control, mismatch.as_ref());
+                match lines(experiment, &metric, &seen.units, of, options) {
+                    Ok(lines) => Some(lines),
+                    Err(error) => {
+                        unread.keep(error.context(figure(name, &metric)))?;
+                        None
+                    }
+                }
+            }
+        };
+        let lines = lines.unwrap_or_else(|| others.iter().map(|at| (*at, Line::none())).collect());
+        rows.extend(lines.iter().map(|(at, line)| row(&metric.name, kind, *at, line)));
     }
     for (place, metric) in experiment.metrics.iter().enumerate() {
+        let adjusted = matches!(metric.measure, Measure::Ratio(_));
         for at in others.iter().copied() {
+            let lacks = unread.metrics.contains(&place) || (unread.covariate && adjusted);
             let of = (metric, place);
-            let line =
-                declared::compare(experiment, of, &seen.units, (at, control), &options, broken)
-                    .map_err(|error| {
-                        let what = format!("experiment \"{name}\": metric \"{}\"", metric.name);
-                        error.context(what)
-                    })?;
+            let sides = (at, control);
+            let line = match lacks {
+                true => Line::none(),
+                false => {
+                    match declared::compare(experiment, of, &seen.units, sides, &options, broken) {
+                        Ok(line) => line,
+                        Err(error) => {
+                            let what = format!("experiment \"{name}\": metric \"{}\"", metric.name);
+                            unread.keep(error.context(what))?;
+                            unread.metrics.insert(place);
+                            Line::none()
+                        }
+                    }
+                }
+            };
             rows.push(row(&metric.name, declared::kind(metric), at, &line));
         }
     }
@@ -300,14 +391,41 @@ async fn rows_of(
             }
         }
     }
-    Ok(rows)
+    Ok((rows, unread.errors))
 }
 
-/// What people are told of an experiment's newest rows: that many units got more than one variant, and that variants
-/// differed before anything was decided.
+/// What a figure is called in messages.
+fn figure(name: &str, metric: &Metric) -> String {
+    match metric.of {
+        Of::Guardrail(_) => format!("experiment \"{name}\": guardrail \"{}\"", metric.name),
+        Of::Outcome | Of::Value => format!("experiment \"{name}\": {}", metric.name),
+    }
+}
+
+/// How every variant stands beside the control by one metric.
+fn lines(
+    experiment: &Experiment,
+    metric: &Metric,
+    units: &BTreeMap<String, Unit>,
+    (control, mismatch): (usize, Option<&srm::Mismatch>),
+    options: &sequence::Options,
+) -> Result<Vec<(usize, Line)>> {
+    let sides = sides(units, experiment.variants.len(), metric)?;
+    let held = sides.get(control).copied().unwrap_or_default();
+    let mut lines = Vec::with_capacity(sides.len());
+    for (at, side) in sides.iter().enumerate().filter(|(at, _)| *at != control) {
+        let compared = compare(experiment, metric, side, &held, options, mismatch)?;
+        let (rate, control_rate) = (side.arm.rate(), held.arm.rate());
+        lines.push((at, Line { rate, control_rate, compared, p_value: None }));
+    }
+    Ok(lines)
+}
+
+/// What people are told of an experiment's newest rows: that what defines it has changed since it began, that many units got
+/// more than one variant, and that variants differed before anything was decided.
 #[must_use]
 pub fn warnings(rows: &[ExperimentRow]) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut told = changes(rows);
     let mut of_policy: BTreeMap<&str, (i64, BTreeMap<&str, i64>)> = BTreeMap::new();
     for row in rows {
         let (several, units) = of_policy.entry(&row.policy).or_default();
@@ -336,6 +454,18 @@ pub fn warnings(rows: &[ExperimentRow]) -> Vec<String> {
         ));
     }
     told
+}
+
+/// What people are told of experiments that have changed since they began, one sentence for each.
+#[must_use]
+pub fn changes(rows: &[ExperimentRow]) -> Vec<String> {
+    let mut of_policy: BTreeMap<&str, (Timestamp, &str)> = BTreeMap::new();
+    for row in rows {
+        if let (Some(at), Some(parts)) = (row.changed_at, row.changed.as_deref()) {
+            of_policy.insert(&row.policy, (at, parts));
+        }
+    }
+    of_policy.into_iter().map(|(policy, (at, parts))| changed::told(policy, at, parts)).collect()
 }
 
 /// A number of each decision.
@@ -385,6 +515,14 @@ struct Compared {
     interval: Option<Interval>,
     variance_saved: Option<f64>,
     standing: &'static str,
+}
+
+impl Line {
+    /// That of a figure which could not be read.
+    fn none() -> Self {
+        let compared = Compared { interval: None, variance_saved: None, standing: UNMEASURED };
+        Self { rate: None, control_rate: None, compared, p_value: None }
+    }
 }
 
 fn compare(
@@ -443,10 +581,11 @@ fn of_alike(side: &Arm, held: &Arm, options: &sequence::Options) -> Result<Optio
     Ok(more.map(|more| Interval { estimate: plain.estimate, ..more }))
 }
 
-/// How many comparisons of an experiment share the error: each variant beside the control, by the outcome and by every
-/// declared metric.
-fn comparisons(experiment: &Experiment) -> usize {
-    experiment.variants.len().saturating_sub(1) * (1 + experiment.metrics.len())
+/// How many comparisons of an experiment share the error: each variant beside the control, by the outcome, by its value if
+/// there is one, and by every declared metric.
+fn comparisons(experiment: &Experiment, with_value: bool) -> usize {
+    let figures = 1 + usize::from(with_value) + experiment.metrics.len();
+    experiment.variants.len().saturating_sub(1) * figures
 }
 
 /// How intervals are made: so many comparisons together err as often as one may.
@@ -466,23 +605,22 @@ fn share(ctx: &Context<'_>, name: &str) -> Option<f64> {
 async fn seen(
     ctx: &Context<'_>,
     name: &str,
-    experiment: &Experiment,
-    outcome: &Outcome,
+    (experiment, outcome): (&Experiment, &Outcome),
     sums: &[Sum<'_>],
+    unread: bool,
 ) -> Result<Seen> {
     let split = split_of(name, experiment);
     let present = share(ctx, name);
     let persons = Persons::load(ctx, name, experiment).await?;
     let splits = persons::splits(ctx, name, experiment, &split).await?;
-    let firsts = before::firsts(ctx, name, &split, &splits).await?;
+    let firsts = before::firsts(ctx, name, &split, &splits.all).await?;
     let treated = |sum: &&Sum<'_>| sum.policy == name && sum.arm == TREATMENT;
     let mut got = Got::default();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     let mut with_value = false;
     for sum in sums.iter().filter(treated) {
-        let Some((of, assigned)) = sum.variant.filter(|(of, _)| splits.contains(*of)) else {
-            continue;
-        };
+        let assigned = sum.variant.filter(|(of, _)| splits.all.contains(*of));
+        let Some((of, assigned)) = assigned else { continue };
         // What has another name was compared in another experiment.
         let variant = experiment.variants.iter().position(|variant| variant.name == assigned);
         let Some(variant) = variant else { continue };
@@ -520,7 +658,10 @@ async fn seen(
     if experiment.multiple_exposure == MultipleExposure::LeaveOut {
         units.retain(|who, _| !got.several(who));
     }
-    let mut seen = Seen { units, with_value, with_before: false, counts, several };
+    let unread = Unread { outcome: unread, ..Unread::default() };
+    let versions = splits.versions;
+    let mut seen =
+        Seen { units, with_value, with_before: false, counts, several, versions, unread };
     if seen.units.is_empty() {
         return Ok(seen);
     }
@@ -528,11 +669,19 @@ async fn seen(
         let decisions = decisions(ctx, name, &split, outcome).await?;
         let (decisions, persons) = (&decisions, &persons);
         let counting = Counting { ctx, name, experiment, outcome, decisions, persons };
-        guarded(&counting, &mut seen.units).await?;
-        declared::count(&counting, &mut seen.units).await?;
+        guarded(&counting, &mut seen).await?;
+        declared::count(&counting, &mut seen).await?;
     }
-    before(ctx, name, experiment, &persons, &mut seen.units).await?;
-    seen.with_before = before::count(ctx, name, outcome, &persons, &mut seen.units).await?;
+    if let Err(error) = before(ctx, name, experiment, &persons, &mut seen.units).await {
+        seen.unread.keep(error)?;
+        seen.unread.covariate = true;
+    }
+    if !seen.unread.outcome {
+        match before::count(ctx, name, outcome, &persons, &mut seen.units).await {
+            Ok(with_before) => seen.with_before = with_before,
+            Err(error) => seen.unread.keep(error)?,
+        }
+    }
     Ok(seen)
 }
 
@@ -553,7 +702,7 @@ async fn decisions(
          where d.policy = '{name}' and d.arm = '{TREATMENT}' and d.candidates_digest = '{split}'
            and d.decided_at <= {}
          order by d.unit_id, d.decided_at, d.decision_id",
-        literal(closed_until(ctx, outcome))
+        literal(closed_until(ctx.now, outcome))
     );
     let what = format!("experiment \"{name}\": decisions");
     let frame = ctx.frame_of_sql(&what, &sql).await?;
@@ -607,7 +756,7 @@ impl Counting<'_, '_> {
         let events = statement::one(what, &events)?;
         let sql = format!(
             "select * from (\n{events}\n) as events where at >= {} and at <= {}",
-            literal(flywheel_base::Timestamp::from_micros(first)),
+            literal(Timestamp::from_micros(first)),
             literal(ctx.now)
         );
         let events = events_of(ctx, what, &sql).await?;
@@ -617,8 +766,8 @@ impl Counting<'_, '_> {
     }
 }
 
-/// Adds up what guardrails count, for each unit.
-async fn guarded(counting: &Counting<'_, '_>, units: &mut BTreeMap<String, Unit>) -> Result<()> {
+/// Adds up what guardrails count, for each unit; what cannot be read of one is noted.
+async fn guarded(counting: &Counting<'_, '_>, seen: &mut Seen) -> Result<()> {
     for (at, guardrail) in counting.experiment.guardrails.iter().enumerate() {
         let of = format!("guardrail \"{}\"", guardrail.name);
         let add = |unit: &mut Unit, value: Option<f64>| {
@@ -626,7 +775,10 @@ async fn guarded(counting: &Counting<'_, '_>, units: &mut BTreeMap<String, Unit>
                 *sum += value.unwrap_or(1.0);
             }
         };
-        counting.each(&of, &guardrail.events, units, add).await?;
+        if let Err(error) = counting.each(&of, &guardrail.events, &mut seen.units, add).await {
+            seen.unread.keep(error)?;
+            seen.unread.guardrails.insert(at);
+        }
     }
     Ok(())
 }

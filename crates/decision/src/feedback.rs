@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::learner::recommend::listing::{self, Listing, Sources, Wanted, in_stock, reason};
-use crate::learner::recommend::{Restored, items, restored};
+use crate::learner::recommend::{Restored, items, moments, restored};
 
 /// Filters whose items are remembered for one artifact; of more all are worked out anew.
 const FILTERS_MAX: usize = 256;
@@ -275,7 +275,7 @@ pub async fn past(
     let frame = ctx.frame_of_sql(&what, &sql).await?;
     let weights =
         if frame.has("weight") { frame.numbers("weight")? } else { vec![None; frame.rows()] };
-    let acts = frame.ids("item_id")?.into_iter().zip(frame.moments("at")?).zip(weights);
+    let acts = frame.ids("item_id")?.into_iter().zip(moments(settings, &frame)?).zip(weights);
     Ok(acts
         .map(|((item, at), weight)| Act {
             item,

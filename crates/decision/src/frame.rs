@@ -137,6 +137,26 @@ impl<'a> Frame<'a> {
         Ok(values)
     }
 
+    /// As [`Frame::flags`], of what a person said: a number that is neither 0 nor 1 is refused, as any but 0 would pass
+    /// for true.
+    pub(crate) fn answers(&self, column: &str) -> Result<Vec<Option<bool>>> {
+        if self.is_number(column) {
+            let numbers = self.numbers(column)?;
+            let others = numbers.into_iter().flatten().filter(|n| *n != 0.0 && *n != 1.0).count();
+            if others > 0 {
+                return Err(Error::invalid(format!(
+                    "{}: column \"{column}\" is neither 0 nor 1 in {others} of {} rows",
+                    self.what,
+                    self.rows()
+                ))
+                .hint(format!(
+                    "Say in the query which number means yes, such as `{column} = 1 as {column}`."
+                )));
+            }
+        }
+        self.flags(column)
+    }
+
     /// The rows whose id in `column` is `wanted`; the others are never turned into values of ours.
     pub(crate) fn only_ids(&self, column: &str, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let mut flags = Vec::with_capacity(self.rows());
@@ -279,7 +299,8 @@ impl<'a> Frame<'a> {
         let mut arrays = Vec::with_capacity(self.batches.len());
         for batch in &self.batches {
             let array = batch.column_by_name(column).ok_or_else(|| self.missing(batch, column))?;
-            arrays.push(cast(array, wanted).map_err(|e| self.unreadable(column, e))?);
+            let known = cast(array, wanted);
+            arrays.push(known.map_err(|e| self.unlike(column, array.data_type(), wanted, e))?);
         }
         Ok(arrays)
     }
@@ -336,6 +357,22 @@ impl<'a> Frame<'a> {
         .hint(hint)
     }
 
+    /// What is said of a column that is of another kind altogether.
+    fn unlike(&self, column: &str, of: &DataType, wanted: &DataType, error: ArrowError) -> Error {
+        if !(of.is_temporal() && wanted.is_numeric()) {
+            return self.unreadable(column, error);
+        }
+        Error::invalid(format!(
+            "{}: column \"{column}\" holds dates or times where numbers are read",
+            self.what
+        ))
+        .hint(format!(
+            "Make a number of it in the query, such as the days to another moment, `datediff('day', {column}, …)`, or \
+             `extract(month from {column})`."
+        ))
+        .caused_by(error)
+    }
+
     fn unreadable(&self, column: &str, error: ArrowError) -> Error {
         Error::invalid(format!("{}: column \"{column}\" has an unexpected type", self.what))
             .hint("Cast it in the query: `cast(x as double)`, `cast(x as timestamp)`.")
@@ -365,7 +402,7 @@ fn lost(array: &ArrayRef, known: &ArrayRef) -> Result<Option<(usize, String)>, A
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ListArray, StringArray};
+    use arrow::array::{Date32Array, ListArray, StringArray};
     use arrow::datatypes::Schema;
 
     use super::*;
@@ -430,6 +467,18 @@ mod tests {
         let long = "x".repeat(100);
         let error = frame(&[&[Some(long.as_str())]]).integers("id").unwrap_err().report();
         assert!(error.contains(&format!("\"{}…\"", "x".repeat(40))), "{error}");
+    }
+
+    #[test]
+    fn a_date_where_a_number_is_read_is_refused_with_what_to_ask_for() {
+        let schema = Schema::new(vec![Field::new("signed_on", DataType::Date32, true)]);
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![19_000]));
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![days]).unwrap();
+        let found = Frame::new("learner \"l\": examples", vec![batch]);
+        let error = found.numbers("signed_on").unwrap_err().report();
+        assert!(error.contains("\"signed_on\" holds dates or times where numbers"), "{error}");
+        assert!(error.contains("`datediff('day', signed_on, …)`"), "{error}");
+        assert_eq!(found.moments("signed_on").unwrap(), [19_000 * 86_400_000_000]);
     }
 
     #[test]

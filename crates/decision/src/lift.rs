@@ -23,9 +23,10 @@ use self::sums::{Sum, Sums, share_now};
 pub use self::together::ALL;
 
 use crate::champion::{champion, roll_back};
-use crate::context::{Context, Pending, location};
+use crate::context::{Context, Pending, is_its_own, location};
 use crate::decide::HOLDOUT;
 use crate::frame::Frame;
+use crate::outcome::Through;
 use crate::table::{LiftRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -52,10 +53,13 @@ pub struct Measured {
     pub rows: Vec<LiftRow>,
     /// The sums they were made from.
     pub sums: Found,
+    /// Why what all policies bring together was not measured, if so.
+    pub errors: Vec<Error>,
 }
 
 /// Measures every policy that says what counts as success, records the rows in one commit, takes promotions back
-/// that do harm and pauses the policies that do.
+/// that do harm and pauses the policies that do. A policy whose outcomes cannot be read stands as it stood when they could
+/// be, and what all policies bring together is not measured then.
 ///
 /// # Errors
 /// Those of lake and metadata.
@@ -66,14 +70,17 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
     if policies.is_empty() {
         return Ok(Measured::default());
     }
+    let through = Through::load(ctx).await?;
     let sums = Sums::load(ctx, &policies).await?;
     let until = policies.iter();
-    let until = until.map(|(name, policy)| ((*name).to_owned(), closed_for(ctx, policy)));
+    let until = until.map(|(name, policy)| {
+        ((*name).to_owned(), closed_for(through.known(name, ctx.now), policy))
+    });
     let decided = decided_this_turn(ctx);
     let measured = sums.up_to(ctx, &until.collect()).await?;
     let found = measured.sums();
     let mut all_arms = arms(&found, &shares_now(&policies))?;
-    let mut promoted = since_promotions(ctx, &policies).await?;
+    let mut promoted = since_promotions(ctx, &policies, &through).await?;
     let mut decided = counts_of(&decided.frame().await?)?;
     let all_decided = decided.values().map(|(count, _)| *count).sum();
     let mut rows = Vec::with_capacity(policies.len() + 1);
@@ -87,7 +94,14 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
         }
         rows.push(row);
     }
-    rows.extend(Box::pin(together::row(ctx, all_decided)).await?);
+    let mut errors = Vec::new();
+    if through.behind().is_empty() {
+        match Box::pin(together::row(ctx, all_decided)).await {
+            Ok(row) => rows.extend(row),
+            Err(error) if is_its_own(&error) => errors.push(error.context(together::WHAT)),
+            Err(error) => return Err(error),
+        }
+    }
     let last = ctx.checkpoint(&location("system/lift")?, APP).await?;
     if last.is_none_or(|last| last.sequence < ctx.now.micros()) {
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
@@ -95,39 +109,41 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
     sums.settle(ctx, found.iter().map(|sum| sum.ripe).sum()).await?;
-    Ok(Measured { rows, sums: measured })
+    Ok(Measured { rows, sums: measured, errors })
 }
 
-/// The sums of one policy over its decisions whose window has closed.
+/// The sums of one policy over its decisions whose window has closed by now, whether its outcomes can be read or not.
 ///
 /// # Errors
 /// Those of lake and metadata.
 pub(crate) async fn sums_of(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Found> {
     let sums = Sums::load(ctx, &BTreeMap::from([(name, policy)])).await?;
-    sums.up_to(ctx, &BTreeMap::from([(name.to_owned(), closed_for(ctx, policy))])).await
+    sums.up_to(ctx, &BTreeMap::from([(name.to_owned(), closed_for(ctx.now, policy))])).await
 }
 
-/// The moment up to which the windows of a policy's decisions have closed.
-fn closed_for(ctx: &Context<'_>, policy: &Policy) -> Timestamp {
-    policy.outcome.as_ref().map_or(ctx.now, |outcome| closed_until(ctx, outcome))
+/// The moment up to which the windows of a policy's decisions have closed of which all is known up to `known`.
+fn closed_for(known: Timestamp, policy: &Policy) -> Timestamp {
+    policy.outcome.as_ref().map_or(known, |outcome| closed_until(known, outcome))
 }
 
-/// The moment up to which the windows of decisions have closed.
-pub(crate) fn closed_until(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
-    ctx.now.plus_micros(outcome.window.micros.saturating_neg())
+/// The moment up to which the windows of decisions have closed at `now`.
+pub(crate) fn closed_until(now: Timestamp, outcome: &Outcome) -> Timestamp {
+    now.plus_micros(outcome.window.micros.saturating_neg())
 }
 
 /// The arms of each policy for which a promoted learner decides, since it does.
 async fn since_promotions(
     ctx: &Context<'_>,
     policies: &BTreeMap<&str, &Policy>,
+    through: &Through,
 ) -> Result<BTreeMap<String, Arms>> {
     let mut periods = BTreeMap::new();
     for (name, policy) in policies {
         if let Choose::Bandit(settings) = &policy.choose {
             let champion = champion(ctx.store, name, &settings.learner)?;
             if let (Some(_), Some(since)) = (champion.promotion, champion.since) {
-                periods.insert((*name).to_owned(), (since, closed_for(ctx, policy)));
+                let known = through.known(name, ctx.now);
+                periods.insert((*name).to_owned(), (since, closed_for(known, policy)));
             }
         }
     }

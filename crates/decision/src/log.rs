@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::decide::TREATMENT;
-use crate::outcome::{joined_through, literal, measured};
+use crate::outcome::{Through, literal, measured};
 
 /// How many decisions are read at once, give or take those of one moment.
 const DECISIONS_AT_ONCE: usize = 100_000;
@@ -56,14 +56,14 @@ pub(crate) fn policy<'a>(ctx: &'a Context<'_>, name: &str) -> Result<(&'a Policy
     Ok((policy, outcome))
 }
 
-/// The moment up to which decisions have a closed window, and `settle_us` microseconds more; none before events
-/// were joined for the first time.
+/// The moment up to which decisions of a policy have a closed window, and `settle_us` microseconds more; none before events
+/// were joined for the first time. While its events cannot be read it stays where it was.
 pub(crate) async fn closed_until(
     ctx: &Context<'_>,
-    outcome: &Outcome,
+    (name, outcome): (&str, &Outcome),
     settle_us: i64,
 ) -> Result<Option<i64>> {
-    let Some(joined) = joined_through(ctx).await? else { return Ok(None) };
+    let Some(joined) = Through::load(ctx).await?.of_policy(name) else { return Ok(None) };
     // A decision of the moment of the join may still be made after it.
     let wait = outcome.window.micros.saturating_add(settle_us).max(1);
     Ok(Some(joined.min(ctx.now.micros()).saturating_sub(wait)))

@@ -11,6 +11,11 @@
 //! An event without a unit is nobody's: it is left out and counted.
 //!
 //! An event of a unit counts once for a policy, as it was first seen: one whose time is corrected later stays where it was.
+//!
+//! A policy whose events cannot be read holds up no other one: nothing of it is joined, its clock of outcomes stands still
+//! (`through`), and the next join that can read them makes up for it.
+
+mod through;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -18,10 +23,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Error, Result, Timestamp, digest, statement};
 use flywheel_project::resource::policy::Outcome;
-use flywheel_warehouse::Checkpoint;
-use serde_json::json;
+use flywheel_state::Store;
+use flywheel_warehouse::{Checkpoint, Lake};
 
-use crate::context::{Context, Pending, location};
+pub(crate) use self::through::Through;
+use crate::context::{Context, Pending, is_its_own, location};
 use crate::frame::Frame;
 use crate::reported::TAKEN;
 use crate::table::{OutcomeRow, SystemTable};
@@ -68,7 +74,7 @@ struct Events {
 }
 
 /// What came of joining events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Joined {
     /// How many outcomes are new, by policy.
     pub outcomes: BTreeMap<String, usize>,
@@ -76,61 +82,102 @@ pub struct Joined {
     pub without_unit: BTreeMap<String, usize>,
     /// Why events of a policy have no value although their column holds something: it is no number.
     pub unreadable: BTreeMap<String, String>,
+    /// Policies whose events could not be read at all.
+    pub unread: Vec<Unread>,
+}
+
+/// A policy whose events could not be read: nothing is learned, promoted, ramped or taken back by what they would have said.
+#[derive(Debug)]
+pub struct Unread {
+    /// The policy.
+    pub policy: String,
+    /// Up to when its events are joined: its clock of outcomes stands still there.
+    pub since: Timestamp,
+    /// Why.
+    pub error: Error,
+}
+
+/// The policies whose events the newest turn could not read, each with the moment up to which they are joined.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn unread(lake: &Lake, store: &Store) -> Result<BTreeMap<String, Timestamp>> {
+    let (_, through) = Through::of(lake, store, &location("system/outcomes")?, APP).await?;
+    let behind = through.behind().iter();
+    Ok(behind.map(|(name, at)| (name.clone(), Timestamp::from_micros(*at))).collect())
 }
 
 /// Decisions of one policy about each unit, oldest first.
 pub(crate) type ByUnit = HashMap<String, Vec<Decision>>;
 
-/// Joins new events to the decisions of every policy that says what counts as success, in one commit.
+/// Joins new events to the decisions of every policy that says what counts as success, in one commit. Policies whose
+/// events cannot be read are told, and left as they are.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if a policy's events do not have the columns they need,
-/// else those of the lake.
+/// What is not about the events of one policy: those of lake and metadata.
 pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     let declared = ctx.project.policies.iter();
-    let declared: Vec<(&str, &Outcome)> = declared
+    let mut declared: Vec<(&str, &Outcome)> = declared
         .filter_map(|(name, policy)| Some((name.as_str(), policy.outcome.as_ref()?)))
         .collect();
     let outcomes = declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
     let mut done = Joined { outcomes, ..Joined::default() };
-    let committed = committed(ctx).await?;
-    if declared.is_empty() || committed >= ctx.now.micros() {
+    let table = location("system/outcomes")?;
+    let (committed, through) = Through::of(ctx.lake, ctx.store, &table, APP).await?;
+    if committed >= ctx.now.micros() {
+        // An attempt that was cut off has joined; what it could not read is told again.
+        let unread = declared.iter().filter(|(name, _)| through.is_behind(name));
+        done.unread = unread.map(|(name, _)| unread_before(ctx, name, &through)).collect();
         return Ok(done);
     }
-    let joined = joined_after(ctx, committed)?.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
-    let decisions = decisions_since(ctx, &declared, joined);
-    let earliest = declared.iter().map(|(_, outcome)| final_before(joined, outcome)).min();
-    let earliest = earliest.unwrap_or(ctx.now);
-    let mut events: BTreeMap<String, Events> = BTreeMap::new();
-    let mut queries = Vec::with_capacity(declared.len());
-    for (name, outcome) in &declared {
-        let placed = |error: Error| match ctx.project.policies.get(*name) {
-            Some(located) => error.context(format!("{}:{}", located.file, located.line)),
-            None => error,
-        };
-        // Policies often count the same events: they are read once.
-        let Some((what, sql)) = events_query(ctx, name, outcome, joined).map_err(placed)? else {
-            queries.push(None);
-            continue;
-        };
-        if !events.contains_key(&sql) {
-            events.insert(sql.clone(), read(ctx, &what, &sql).await.map_err(placed)?);
-        }
-        let without_unit = events.get(&sql).map_or(0, |found| found.without_unit);
-        if without_unit > 0 {
-            done.without_unit.insert((*name).to_owned(), without_unit);
-        }
-        if let Some(why) = events.get(&sql).and_then(|found| found.unreadable.clone()) {
-            done.unreadable.insert((*name).to_owned(), why);
-        }
-        queries.push(Some(sql));
+    if declared.is_empty() {
+        return Ok(done);
     }
-    let mut handed_in = handed_in(ctx, &declared, joined).await?;
-    let decisions = by_policy(&decisions.frame().await?)?;
+    // Decisions of a policy that is behind may be many: they are read once its events can be.
+    let (mut late, on_time): (Vec<_>, Vec<_>) =
+        declared.iter().copied().partition(|(name, _)| through.is_behind(name));
+    let decisions = (!on_time.is_empty()).then(|| decisions_since(ctx, &on_time, &through));
+    let mut events: BTreeMap<String, Events> = BTreeMap::new();
+    let mut queries: BTreeMap<&str, String> = BTreeMap::new();
+    let mut behind: BTreeMap<String, i64> = BTreeMap::new();
+    for &(name, outcome) in &declared {
+        let since = through.joined(name, ctx.now);
+        match queried(ctx, (name, outcome), since, &mut events).await {
+            Ok(Some(sql)) => drop(queries.insert(name, sql)),
+            Ok(None) => {}
+            Err(error) if is_its_own(&error) => {
+                behind.insert(name.to_owned(), since.micros());
+                let error = unread_error(placed(ctx, name, error));
+                done.unread.push(Unread { policy: name.to_owned(), since, error });
+            }
+            Err(error) => return Err(placed(ctx, name, error)),
+        }
+    }
+    declared.retain(|(name, _)| !behind.contains_key(*name));
+    late.retain(|(name, _)| !behind.contains_key(*name));
+    let mut handed_in = handed_in(ctx, &declared, &through).await?;
+    let mut decisions = match decisions {
+        Some(asked) => by_policy(&asked.frame().await?)?,
+        None => HashMap::new(),
+    };
+    if !late.is_empty() {
+        decisions.extend(by_policy(&decisions_since(ctx, &late, &through).frame().await?)?);
+    }
+    let earliest = declared
+        .iter()
+        .map(|(name, outcome)| final_before(through.joined(name, ctx.now), outcome))
+        .min();
+    let earliest = earliest.unwrap_or(ctx.now);
     let mut rows = Vec::new();
-    for ((name, outcome), sql) in declared.into_iter().zip(queries) {
+    for (name, outcome) in declared {
+        let found = queries.get(name).and_then(|sql| events.get(sql));
+        if let Some(count) = found.map(|found| found.without_unit).filter(|count| *count > 0) {
+            done.without_unit.insert(name.to_owned(), count);
+        }
+        if let Some(why) = found.and_then(|found| found.unreadable.clone()) {
+            done.unreadable.insert(name.to_owned(), why);
+        }
         let Some(of_units) = decisions.get(name) else { continue };
-        let found = sql.and_then(|sql| events.get(&sql));
         let found = found.map_or(&[][..], |found| found.events.as_slice());
         let found = together(found, handed_in.remove(name).unwrap_or_default());
         let of_policy = attribute(of_units, &found, outcome.window.micros, ctx.now);
@@ -144,7 +191,7 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     for row in &rows {
         *done.outcomes.entry(row.policy.clone()).or_default() += 1;
     }
-    let position = json!({ "at": ctx.now.micros() });
+    let position = Through::position(ctx.now, &behind);
     if rows.is_empty() {
         ctx.store.record_idle_position(APP, committed, &position)?;
     } else {
@@ -155,25 +202,42 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     Ok(done)
 }
 
-/// The moment, in microseconds since the epoch (UTC), up to which events have been joined; none before the first time.
-///
-/// # Errors
-/// Those of lake and metadata.
-pub(crate) async fn joined_through(ctx: &Context<'_>) -> Result<Option<i64>> {
-    joined_after(ctx, committed(ctx).await?)
+/// Reads the events of a policy, and returns by which query; none if only those count that programs hand in. Policies often
+/// count the same events: they are read once.
+async fn queried(
+    ctx: &Context<'_>,
+    (name, outcome): (&str, &Outcome),
+    since: Timestamp,
+    events: &mut BTreeMap<String, Events>,
+) -> Result<Option<String>> {
+    let Some((what, sql)) = events_query(ctx, name, outcome, since)? else { return Ok(None) };
+    if !events.contains_key(&sql) {
+        events.insert(sql.clone(), read(ctx, &what, &sql).await?);
+    }
+    Ok(Some(sql))
 }
 
-/// The moment of the newest commit of outcomes, in microseconds since the epoch (UTC); 0 before the first.
-async fn committed(ctx: &Context<'_>) -> Result<i64> {
-    let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
-    Ok(last.map_or(0, |last| last.sequence))
+/// An error of a policy with the place of its file.
+pub(crate) fn placed(ctx: &Context<'_>, name: &str, error: Error) -> Error {
+    match ctx.project.policies.get(name) {
+        Some(located) => error.context(format!("{}:{}", located.file, located.line)),
+        None => error,
+    }
 }
 
-/// As [`joined_through`], with the moment of the newest commit.
-fn joined_after(ctx: &Context<'_>, committed: i64) -> Result<Option<i64>> {
-    let idle = ctx.store.idle_position(APP, committed)?;
-    let idle = idle.and_then(|position| position.get("at")?.as_i64());
-    Ok(Some(committed.max(idle.unwrap_or_default())).filter(|at| *at > 0))
+/// Why the events of a policy were not read, with what follows from that.
+fn unread_error(error: Error) -> Error {
+    let hint = error.hint_text().map(str::to_owned).unwrap_or_default();
+    let until = "Until they can be read, no window of this policy closes, and nothing is learned, promoted or taken back by it; then all of them are joined.";
+    error.hint(format!("{hint} {until}").trim_start().to_owned())
+}
+
+/// What is told of a policy whose events another attempt at this turn could not read.
+fn unread_before(ctx: &Context<'_>, name: &str, through: &Through) -> Unread {
+    let error = Error::invalid(format!("policy \"{name}\": outcome events could not be read"))
+        .hint(format!("`flywheel policy preview {name}` says why."));
+    let error = unread_error(placed(ctx, name, error));
+    Unread { policy: name.to_owned(), since: through.known(name, ctx.now), error }
 }
 
 /// The moment before which no decision of a policy can gain an outcome any more, once those of `now` are joined.
@@ -185,9 +249,11 @@ pub(crate) fn final_before(now: Timestamp, outcome: &Outcome) -> Timestamp {
 fn decisions_since(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome)],
-    joined: Timestamp,
+    through: &Through,
 ) -> Pending<'static> {
-    let starts = declared.iter().map(|(name, outcome)| (name, final_before(joined, outcome)));
+    let start =
+        |name: &str, outcome: &Outcome| final_before(through.joined(name, ctx.now), outcome);
+    let starts = declared.iter().map(|(name, outcome)| (name, start(name, outcome)));
     let each = starts
         .clone()
         .map(|(name, since)| format!("(policy = '{name}' and decided_at >= {})", literal(since)));
@@ -244,7 +310,7 @@ pub(crate) fn events_query(
 pub(crate) async fn handed_in(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome)],
-    joined: Timestamp,
+    through: &Through,
 ) -> Result<HashMap<String, Vec<Event>>> {
     let mut by_policy = HashMap::new();
     let head = ctx.lake.head(&location("system/reported_outcomes")?).await?;
@@ -252,7 +318,8 @@ pub(crate) async fn handed_in(
         return Ok(by_policy);
     }
     let each = declared.iter().map(|(name, outcome)| {
-        format!("(policy = '{name}' and at > {})", literal(final_before(joined, outcome)))
+        let since = final_before(through.joined(name, ctx.now), outcome);
+        format!("(policy = '{name}' and at > {})", literal(since))
     });
     let sql = format!(
         "select policy, event_id, unit_id, at, value, decision_id from system.reported_outcomes

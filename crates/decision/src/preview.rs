@@ -22,7 +22,7 @@ use crate::decide::{
 use crate::experiment;
 use crate::learner::awaited;
 use crate::limit;
-use crate::outcome::{events_of, events_query};
+use crate::outcome::{events_of, events_query, placed};
 use crate::table::DecisionRow;
 
 /// How many decisions are shown unless it is said.
@@ -127,17 +127,6 @@ pub struct Sampled {
     pub features: Value,
 }
 
-impl Preview {
-    /// The same without anything that tells of single rows, for whoever may not see all of what the policy reads; `why`
-    /// takes the place of the notes.
-    #[must_use]
-    pub fn counts_only(mut self, why: String) -> Self {
-        self.sample.clear();
-        self.notes = vec![why];
-        self
-    }
-}
-
 /// What the policy `name`, which says `policy`, would decide if it were asked now; its first `sample` decisions are
 /// shown. One that is not due, or paused, is asked all the same.
 ///
@@ -236,14 +225,6 @@ async fn check_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Resul
     match events_query(ctx, name, outcome, ctx.now)? {
         Some((what, sql)) => events_of(ctx, &what, &sql).await.map(drop),
         None => Ok(()),
-    }
-}
-
-/// An error of a policy with the place of its file.
-fn placed(ctx: &Context<'_>, name: &str, error: Error) -> Error {
-    match ctx.project.policies.get(name) {
-        Some(located) => error.context(format!("{}:{}", located.file, located.line)),
-        None => error,
     }
 }
 
@@ -397,15 +378,26 @@ async fn notes_of(
     if let Choose::Experiment(experiment) = &policy.choose
         && let Err(error) = Box::pin(experiment::check(ctx, name, experiment)).await
     {
-        notes.push(sentence("What is compared cannot be read, so nothing would be", &error));
+        notes.push(sentence(
+            "What is compared cannot be read, so it would be neither compared nor watched",
+            &error,
+        ));
     }
     if let Choose::Reorder(settings) = &policy.choose {
-        let without = reorder::without_forecast(ctx, settings, &audience.units()?)?;
-        if without > 0 {
+        let doubts = reorder::doubts(ctx, settings, &audience.units()?)?;
+        if doubts.without_forecast > 0 {
             notes.push(format!(
-                "{without} of {} units have no forecast by the learner \"{}\", so nothing is ordered for them: a unit is found by its `series_id`.",
+                "{} of {} units have no forecast by the learner \"{}\", so nothing is ordered for them: a unit is found by its `series_id`.",
+                doubts.without_forecast,
                 audience.rows(),
                 settings.learner
+            ));
+        }
+        if let Some((through, days)) = doubts.overdue {
+            notes.push(format!(
+                "The learner \"{0}\" knows nothing after {1}, {days} days ago, so orders are of a forecast of then: `flywheel learn {0}`.",
+                settings.learner,
+                through.date()
             ));
         }
     }
@@ -436,7 +428,9 @@ async fn without_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Opt
     match found.await {
         Ok(0) => Some("The outcome has no events yet.".to_owned()),
         Ok(_) => None,
-        Err(error) => Some(sentence("The outcome cannot be read, so a turn would fail", &error)),
+        Err(error) => {
+            Some(sentence("The outcome cannot be read, so no window of it would close", &error))
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use flywheel_warehouse::Checkpoint;
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
-use crate::outcome::{final_before, joined_through};
+use crate::outcome::{Through, final_before};
 use crate::table::{ReportedRow, SystemTable};
 
 /// Who moves the checkpoints.
@@ -331,9 +331,10 @@ fn offset_of(table: &SystemTable, last: &Checkpoint) -> Result<i64> {
 
 /// The moment before which nothing counts any more, of each policy that says what counts.
 async fn horizons(ctx: &Context<'_>) -> Result<BTreeMap<String, i64>> {
-    let joined = joined_through(ctx).await?.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
+    let through = Through::load(ctx).await?;
     let policies = ctx.project.policies.iter().filter_map(|(name, policy)| {
         let outcome = policy.outcome.as_ref()?;
+        let joined = through.joined(name, ctx.now);
         Some((name.clone(), final_before(joined, outcome).micros()))
     });
     Ok(policies.collect())

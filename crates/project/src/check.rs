@@ -78,11 +78,16 @@ pub(crate) struct Described {
 }
 
 /// Checks everything that was read.
-pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
+pub(crate) fn check(
+    loaded: &mut Loaded,
+    connectors: &Connectors,
+    hides: Option<&dyn Fn(&NodeId) -> bool>,
+) -> Checked {
     let out = std::mem::take(&mut loaded.out);
     let mut check = Check {
         loaded,
         connectors,
+        hides,
         asks: Vec::new(),
         checked: Checked {
             graph: Graph::default(),
@@ -139,6 +144,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
 struct Check<'a> {
     loaded: &'a Loaded,
     connectors: &'a Connectors,
+    /// What whoever is told of the mistakes does not see; none if they see everything.
+    hides: Option<&'a dyn Fn(&NodeId) -> bool>,
     /// Queries of resources that read semantic views, which are checked after the queries.
     asks: Vec<semantic::Asks>,
     checked: Checked,

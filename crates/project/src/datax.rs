@@ -205,6 +205,9 @@ fn sync(
     if !settings.errors.is_empty() {
         keys.push(("errors".to_owned(), Json::Object(settings.errors)));
     }
+    if !settings.rate.is_empty() {
+        keys.push(("limits".to_owned(), Json::Object(settings.rate)));
+    }
     Ok(keys)
 }
 
@@ -241,19 +244,33 @@ const PARALLEL_MAX: u64 = 8;
 struct Limits {
     channels: u64,
     errors: serde_json::Map<String, Json>,
+    rate: serde_json::Map<String, Json>,
 }
 
 fn limits(body: &At<'_>) -> Result<Limits> {
-    let mut limits = Limits { channels: 1, errors: serde_json::Map::new() };
+    let (errors, rate) = (serde_json::Map::new(), serde_json::Map::new());
+    let mut limits = Limits { channels: 1, errors, rate };
     let Some(setting) = body.key("setting") else { return Ok(limits) };
     if let Some(speed) = setting.key("speed") {
         if let Some(channel) = speed.key("channel") {
             limits.channels = channel.whole()?.max(1);
         }
-        for name in ["byte", "record"] {
-            if let Some(limit) = speed.key(name) {
-                limit.note("a sync has no limit of its rate; ask the server to limit the user");
+        let rate = |name: &'static str| {
+            let limit = speed.key(name)?;
+            match limit.real() {
+                // No limit is -1 there.
+                Ok(rate) => (rate >= 1.0).then_some(rate as u64),
+                Err(_) => {
+                    limit.note("is no number, so the sync has no such limit");
+                    None
+                }
             }
+        };
+        if let Some(bytes) = rate("byte") {
+            limits.rate.insert("bytes_per_second".to_owned(), json!(format!("{bytes}B")));
+        }
+        if let Some(rows) = rate("record") {
+            limits.rate.insert("rows_per_second".to_owned(), json!(rows));
         }
     }
     if let Some(errors) = setting.key("errorLimit") {

@@ -179,11 +179,16 @@ fn width(c: char) -> usize {
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     omitted: usize,
+    /// The one file whose mistakes are kept, if there is one.
+    only: Option<String>,
 }
 
 impl Diagnostics {
     /// Adds a mistake in `file`.
     pub fn push(&mut self, file: &SourceFile, mut diagnostic: Diagnostic) {
+        if self.only.as_ref().is_some_and(|only| *only != file.path) {
+            return;
+        }
         if self.list.len() >= DIAGNOSTICS_MAX {
             self.omitted += 1;
             return;
@@ -193,8 +198,8 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
-    /// Adds a mistake in a line that holds a secret, without showing the line.
-    pub(crate) fn push_hidden(&mut self, file: &SourceFile, diagnostic: Diagnostic) {
+    /// Adds a mistake in a line that may hold a secret, or is not at hand, without showing the line.
+    pub fn push_hidden(&mut self, file: &SourceFile, diagnostic: Diagnostic) {
         let before = self.list.len();
         self.push(file, diagnostic);
         for pushed in self.list.iter_mut().skip(before) {
@@ -235,7 +240,23 @@ impl Diagnostics {
     #[must_use]
     pub fn of_file(&self, path: &str) -> Self {
         let list = self.list.iter().filter(|diagnostic| diagnostic.file == path);
-        Self { list: list.cloned().collect(), omitted: 0 }
+        Self { list: list.cloned().collect(), omitted: 0, only: None }
+    }
+
+    /// As [`Diagnostics::of_file`], and of what is added from now on, too.
+    #[must_use]
+    pub(crate) fn only_of_file(&self, path: &str) -> Self {
+        Self { only: Some(path.to_owned()), ..self.of_file(path) }
+    }
+
+    /// The errors alone, without hints, which may guess at names.
+    #[must_use]
+    pub(crate) fn bare_errors(mut self) -> Self {
+        self.list.retain(|diagnostic| diagnostic.severity == Severity::Error);
+        for diagnostic in &mut self.list {
+            diagnostic.hint = None;
+        }
+        self
     }
 
     /// Every mistake.

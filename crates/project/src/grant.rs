@@ -6,6 +6,8 @@
 //! ```
 //! Owners and admins hold everything. Nobody's grant takes something away from what another one gives.
 
+pub mod lacking;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -210,9 +212,7 @@ impl<'a> Holding<'a> {
         if above || grants.clone().next().is_none() {
             return None;
         }
-        let governed = Governed::ALL.into_iter();
-        let governed = governed.filter(|kind| grants.clone().any(|grant| grant.governs(*kind)));
-        let governed = governed.collect();
+        let governed = governed(&grants);
         let names = |grant: &&Grant| {
             who.given.contains(&grant.grant) || grant.to.names(who.user, who.role, who.groups)
         };
@@ -280,6 +280,12 @@ impl<'a> Holding<'a> {
         hidden.extend(telling);
         hidden
     }
+}
+
+/// The kinds that any of these grants names.
+fn governed<'a>(grants: &(impl Iterator<Item = &'a Grant> + Clone)) -> BTreeSet<Governed> {
+    let kinds = Governed::ALL.into_iter();
+    kinds.filter(|kind| grants.clone().any(|grant| grant.governs(*kind))).collect()
 }
 
 /// The name by which grants know a node: that of its table in SQL, if it is one.

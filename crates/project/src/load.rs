@@ -17,7 +17,7 @@ use crate::dbt::{DBT_PROJECT_FILE, DbtProject, Extra, Layout};
 use crate::diagnostic::Diagnostics;
 use crate::draft::Draft;
 use crate::file::SourceFile;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, NodeKind};
 use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
 use crate::project::Choices;
 use crate::resource::action::Action;
@@ -128,6 +128,20 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Leaves out the models, learners and metrics that `hides` says, as if no file declared them; what the draft declares stays.
+    pub(crate) fn forget(&mut self, hides: &dyn Fn(&NodeId) -> bool) {
+        let own = self.draft.as_ref().map(|draft| NodeId::new(draft.kind, draft.name.as_str()));
+        let keeps = |id: &NodeId| own.as_ref() == Some(id) || !hides(id);
+        let keeps_named = |kind: NodeKind, name: &str| keeps(&NodeId::new(kind, name));
+        self.declared.retain(|id, _| keeps(id));
+        self.models.retain(|name, _| keeps_named(NodeKind::Model, name));
+        self.learners.retain(|name, _| keeps_named(NodeKind::Learner, name));
+        self.semantics.retain(|name, _| keeps_named(NodeKind::Semantic, name));
+        for read in self.semantics.values_mut() {
+            read.value.metrics.retain(|name, _| keeps_named(NodeKind::Metric, name));
+        }
+    }
+
     /// Reads the project's own file; mistakes are in `out`.
     pub(crate) fn read_file(dir: &Path, choices: &Choices) -> Self {
         let mut loaded = Self::nothing(dir);

@@ -13,6 +13,7 @@ use crate::check;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::draft::Draft;
 use crate::file::SourceFile;
+use crate::grant::lacking;
 use crate::graph::{Graph, NodeId, NodeKind};
 use crate::load::{Loaded, Read};
 use crate::metric::Semantics;
@@ -57,6 +58,8 @@ pub struct Connectors {
     pub forms: Option<ColumnForms>,
     /// What the SQL and the values of published queries may be; without it they are not checked.
     pub queries: Option<QueryForms>,
+    /// Whether a URL or a host is of the own network by what it says; without it such addresses are not warned of.
+    pub private: Option<fn(&str) -> bool>,
 }
 
 /// Checks of published queries, which take an engine. An error's message and hint are shown at the text's place.
@@ -268,6 +271,27 @@ impl Project {
         Self::of(Loaded::read(dir, choices, Some(draft)), dir, connectors)
     }
 
+    /// The errors of a draft for somebody who does not see all that the files declare: what `hides` says is told of as what is
+    /// not there. Of other files nothing is told, and no hint guesses at names.
+    #[must_use]
+    pub fn mistakes_of_draft(
+        dir: &Path,
+        connectors: &Connectors,
+        choices: &Choices,
+        draft: &Draft,
+        hides: &dyn Fn(&NodeId) -> bool,
+    ) -> Diagnostics {
+        let mut loaded = Loaded::read(dir, choices, Some(draft));
+        loaded.forget(hides);
+        // What is left out here is missed in other files, more often than mistakes are kept.
+        loaded.out = loaded.out.only_of_file(&draft.path);
+        let checked = check::check(&mut loaded, connectors, Some(hides));
+        // A warning may tell that no sync lands a table, which it does not where the table is hidden.
+        let mut own = checked.out.of_file(&draft.path).bare_errors();
+        own.sort();
+        own
+    }
+
     /// What is declared in files of its own, one in each: the name and the file, relative to the project folder, by name. Of
     /// kinds that are declared otherwise there is nothing.
     #[must_use]
@@ -309,7 +333,7 @@ impl Project {
 
     /// Checks what was read.
     fn of(mut loaded: Loaded, dir: &Path, connectors: &Connectors) -> Result<Self, Diagnostics> {
-        let mut checked = check::check(&mut loaded, connectors);
+        let mut checked = check::check(&mut loaded, connectors, None);
         checked.out.sort();
         let file = match loaded.project {
             Some(project) if !checked.out.has_errors() => project.value,
@@ -330,7 +354,7 @@ impl Project {
         }
         let tests = loaded.singular_tests.into_iter().map(|read| read.value);
         let tests = tests.chain(checked.key_tests);
-        Ok(Self {
+        let mut project = Self {
             dir: dir.to_owned(),
             file,
             connections: located(loaded.connections, "connection"),
@@ -363,7 +387,11 @@ impl Project {
             dbt: loaded.dbt.map(|dbt| dbt.settings),
             source_schemas: checked.source_schemas,
             identifiers: checked.identifiers,
-        })
+        };
+        let lacking = lacking::warnings(&project);
+        project.warnings.extend(lacking);
+        project.warnings.sort();
+        Ok(project)
     }
 
     /// Looks upward from `start` for the folder with a `flywheel.yaml` or a `dbt_project.yml`.

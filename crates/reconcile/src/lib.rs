@@ -7,6 +7,7 @@
 pub mod bisect;
 pub mod checksum;
 pub mod deletes;
+pub mod document;
 pub mod echo;
 pub mod matching;
 pub mod order;

@@ -17,6 +17,8 @@ use serde::Serialize;
 const BUCKETS: usize = 1 << 16;
 /// Rows of differing buckets that are kept to find the keys: about 200 MB.
 const ROWS_MAX: usize = 2_000_000;
+/// How many of those are kept column by column, to tell which columns differ.
+const CELLS_MAX: usize = 20_000;
 /// Keys that are told of each kind of difference.
 pub const KEYS_TOLD: usize = 100;
 
@@ -96,13 +98,29 @@ pub struct Difference {
     pub extra_keys: Vec<String>,
     /// The first keys with other values.
     pub changed_keys: Vec<String>,
+    /// In how many of the keys with other values each column differs, as far as it is known.
+    pub changed_columns: BTreeMap<String, u64>,
+}
+
+impl Difference {
+    /// The columns that differ in rows both sides have, each with the number of its rows; none if none is
+    /// known.
+    #[must_use]
+    pub fn in_columns(&self) -> Option<String> {
+        let told = self.changed_columns.iter().map(|(name, rows)| format!("{name} ({rows})"));
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join(", "))
+    }
 }
 
 /// The rows of differing buckets, by key.
 #[derive(Clone, Debug)]
 pub struct Suspects {
     buckets: Buckets,
+    columns: Vec<String>,
     rows: BTreeMap<u128, Suspect>,
+    /// Of the first ones the digests of each column's values, on the left and on the right.
+    cells: BTreeMap<u128, [Vec<u64>; 2]>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,13 +140,20 @@ pub enum Side {
 }
 
 impl Suspects {
-    /// Looks for the keys that differ in `buckets`.
+    /// Looks for the keys that differ in `buckets`, and for the `columns` that differ.
     #[must_use]
-    pub fn new(buckets: Buckets) -> Self {
-        Self { buckets, rows: BTreeMap::new() }
+    pub fn new(buckets: Buckets, columns: Vec<String>) -> Self {
+        Self { buckets, columns, rows: BTreeMap::new(), cells: BTreeMap::new() }
     }
 
-    /// Adds a row of one side if it can differ; `key` is only called then.
+    /// Whether a row can differ.
+    #[must_use]
+    pub fn wants(&self, digest: RowDigest) -> bool {
+        self.buckets.0.get(bucket(digest.key)).copied().unwrap_or(false)
+    }
+
+    /// Adds a row of one side if it can differ; `key` and `cells`, the digests of its values in the order of
+    /// the columns, are only called then.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Exhausted`] if too many rows differ to find out which.
@@ -137,8 +162,9 @@ impl Suspects {
         side: Side,
         digest: RowDigest,
         key: impl FnOnce() -> String,
+        cells: impl FnOnce() -> Vec<u64>,
     ) -> Result<()> {
-        if !self.buckets.0.get(bucket(digest.key)).copied().unwrap_or(false) {
+        if !self.wants(digest) {
             return Ok(());
         }
         if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&digest.key) {
@@ -157,16 +183,37 @@ impl Suspects {
         };
         *rows += 1;
         *sum = sum.wrapping_add(digest.row);
+        if self.cells.len() < CELLS_MAX || self.cells.contains_key(&digest.key) {
+            let [left, right] = self.cells.entry(digest.key).or_default();
+            let kept = match side {
+                Side::Left => left,
+                Side::Right => right,
+            };
+            let given = cells();
+            kept.resize(given.len(), 0);
+            for (sum, cell) in kept.iter_mut().zip(given) {
+                *sum = sum.wrapping_add(cell);
+            }
+        }
         Ok(())
     }
 
     /// What differs.
     #[must_use]
     pub fn difference(self) -> Difference {
+        let Self { columns, rows, cells, .. } = self;
         let mut found = Difference::default();
-        for Suspect { key, sides: [left, right] } in self.rows.into_values() {
+        for (digest, Suspect { key, sides: [left, right] }) in rows {
             if left == right {
                 continue;
+            }
+            if left.0 == right.0
+                && let Some([here, there]) = cells.get(&digest)
+            {
+                let pairs = columns.iter().zip(here.iter().zip(there));
+                for (column, _) in pairs.filter(|(_, (here, there))| here != there) {
+                    *found.changed_columns.entry(column.clone()).or_default() += 1;
+                }
             }
             let (count, keys, by) = match left.0.cmp(&right.0) {
                 std::cmp::Ordering::Greater => {
@@ -202,10 +249,12 @@ mod tests {
             rows.iter().for_each(|(key, value)| sums.add(digest(*key, *value)));
             sums
         };
-        let mut suspects = Suspects::new(sums(left).differing(&sums(right))?);
+        let columns = vec!["key".to_owned(), "value".to_owned()];
+        let mut suspects = Suspects::new(sums(left).differing(&sums(right))?, columns);
         for (side, rows) in [(Side::Left, left), (Side::Right, right)] {
             for (key, value) in rows {
-                suspects.add(side, digest(*key, *value), || key.to_string()).unwrap();
+                let cells = || vec![*key, *value];
+                suspects.add(side, digest(*key, *value), || key.to_string(), cells).unwrap();
             }
         }
         Some(suspects.difference())
@@ -231,6 +280,7 @@ mod tests {
         assert_eq!(found.missing_keys, ["500"]);
         assert_eq!(found.extra_keys, ["123456"]);
         assert_eq!(found.changed_keys, ["77"]);
+        assert_eq!(found.in_columns().as_deref(), Some("value (1)"));
     }
 
     #[test]

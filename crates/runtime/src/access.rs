@@ -37,6 +37,8 @@ use crate::system::{audit, databases};
 
 /// What decides about our own tables, for messages.
 const TOLD_OF: &str = "the rules of the tables it tells of";
+/// Views that one warning names.
+const CLOSED_SHOWN_MAX: usize = 10;
 
 /// What a reader sees of the tables of a rule that was lifted for them.
 static EVERYTHING: LazyLock<Readers> = LazyLock::new(Readers::default);
@@ -919,6 +921,111 @@ pub async fn misfits(workspace: &Workspace) -> Result<Vec<Misfit>> {
     }
     found.dedup_by(|one, other| one.message == other.message && one.rule == other.rule);
     Ok(found)
+}
+
+/// Views that whom a rule hides a column from cannot read, since they name it: one entry for each column, as warnings.
+///
+/// Views that do not name the column, such as `select *`, leave it out and are none of these.
+///
+/// # Errors
+/// Those of lake and metadata.
+/// # Cost
+/// Every view is planned once, and those over a rule's tables once more for each column that it hides; no row is read.
+pub async fn closed_views(workspace: &Workspace) -> Result<Vec<Misfit>> {
+    let project = &workspace.project;
+    let mut found = Vec::new();
+    let hides = |rule: &Rule| rule.readers.iter().any(|readers| !readers.hide.is_empty());
+    if !project.rules.values().any(|located| hides(&located.value)) {
+        return Ok(found);
+    }
+    let catalog = workspace.catalog().await?;
+    let whole = workspace.lake.session(catalog.clone())?;
+    let mut views: Vec<(&TableName, BTreeSet<TableName>)> = Vec::new();
+    let named: Vec<&TableName> = catalog.names().filter(|name| catalog.is_view(name)).collect();
+    for name in named {
+        // What cannot be read at all is told by its own build.
+        if let Ok(query) = whole.query(&format!("select 1 from {}", quoted(name))).await {
+            views.push((name, query.tables()));
+        }
+    }
+    let tables = ruled(project, catalog.names());
+    for located in project.rules.values() {
+        let rule = &located.value;
+        let about =
+            tables.iter().filter(|(_, rules)| rules.iter().any(|one| one.rule == rule.rule));
+        let about: Vec<&TableName> = about.map(|(name, _)| *name).collect();
+        let over: Vec<&TableName> = views
+            .iter()
+            .filter(|(_, read)| about.iter().any(|name| read.contains(*name)))
+            .map(|(view, _)| *view)
+            .collect();
+        for readers in &rule.readers {
+            if readers.nothing {
+                continue;
+            }
+            for column in &readers.hide {
+                let sight = Sight {
+                    reader: "a reader".to_owned(),
+                    rule: format!("rule \"{}\"", rule.rule),
+                    because: None,
+                    ask: asked(&rule.ask),
+                    seen: Seen::Part {
+                        rows: Vec::new(),
+                        masks: BTreeMap::new(),
+                        hidden: [column.clone()].into(),
+                    },
+                };
+                let mut limited = catalog.clone();
+                for name in &about {
+                    limited.limit(name, sight.clone());
+                }
+                let session = workspace.lake.session(limited)?;
+                let mut closed = Vec::new();
+                for view in &over {
+                    let read = session.query(&format!("select 1 from {}", quoted(view))).await;
+                    if read.is_err_and(|error| error.kind() == ErrorKind::Denied) {
+                        closed.push(view.to_string());
+                    }
+                }
+                if closed.is_empty() {
+                    continue;
+                }
+                let more = closed.len().saturating_sub(CLOSED_SHOWN_MAX);
+                closed.truncate(CLOSED_SHOWN_MAX);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let message = format!(
+                    "rule \"{}\" hides the column \"{column}\" from {}, who so cannot read what names it: {}{more}",
+                    rule.rule,
+                    whom(readers),
+                    closed.join(", ")
+                );
+                let hint = format!(
+                    "Write masks: {{{column}: null}} in the place of hide: [{column}], and they read these without its values; or \
+                     let these not name it."
+                );
+                let (file, line) = (located.file.clone(), located.line);
+                found.push(Misfit {
+                    rule: rule.rule.clone(),
+                    file,
+                    line,
+                    message,
+                    hint: Some(hint),
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whom an entry of a rule names, for messages.
+fn whom(readers: &Readers) -> String {
+    if readers.everybody {
+        return "everybody else".to_owned();
+    }
+    let roles = readers.roles.iter().map(|role| format!("role {}", role.word()));
+    let groups = readers.groups.iter().map(|group| format!("group {group}"));
+    let named: Vec<String> = roles.chain(groups).chain(readers.users.iter().cloned()).collect();
+    named.join(", ")
 }
 
 fn quoted(name: &TableName) -> String {

@@ -35,6 +35,49 @@ pub struct Open {
     pub times: u32,
 }
 
+/// How many alerts that did not arrive are listed.
+const UNDELIVERED_MAX: u32 = 50;
+
+/// An alert that was tried and did not arrive.
+#[derive(Clone, Debug, Serialize)]
+pub struct Undelivered {
+    /// The alert whose file says what is told; none of a schedule.
+    pub alert: Option<String>,
+    /// The schedule; none of an alert's file.
+    pub schedule: Option<String>,
+    /// The action it should leave by.
+    pub action: String,
+    /// `pending`, or `dead` if it was given up.
+    pub status: &'static str,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it did not arrive.
+    pub error: Option<String>,
+    /// When it is tried next; none if it was given up.
+    pub next_at: Option<String>,
+    /// When it was tried for the last time, if it was given up.
+    pub ended_at: Option<String>,
+}
+
+/// The newest alerts that were tried and did not arrive, and that no later one by the same action makes up for.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn undelivered(workspace: &Workspace) -> Result<Vec<Undelivered>> {
+    let found = workspace.store.undelivered_alerts(UNDELIVERED_MAX)?;
+    let shown = found.into_iter().map(|one| Undelivered {
+        next_at: one.ended_at.is_none().then(|| one.due_at.to_string()),
+        ended_at: one.ended_at.map(|at| at.to_string()),
+        alert: one.alert,
+        schedule: Some(one.schedule).filter(|schedule| !schedule.is_empty()),
+        action: one.action,
+        status: one.status.name(),
+        attempts: one.attempts,
+        error: one.error,
+    });
+    Ok(shown.collect())
+}
+
 /// An alert and what it found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
@@ -52,6 +95,8 @@ pub struct Standing {
     pub file: String,
     /// What it found that goes on.
     pub open: Vec<Open>,
+    /// What it told and did not arrive.
+    pub undelivered: Vec<Undelivered>,
 }
 
 /// All alerts of the project, by name, with what they found.
@@ -60,6 +105,7 @@ pub struct Standing {
 /// Those of the metadata.
 pub fn standing(workspace: &Workspace) -> Result<Vec<Standing>> {
     let states = workspace.store.watched()?;
+    let lost = undelivered(workspace)?;
     let alerts = workspace.project.alerts.iter().map(|(name, located)| {
         let alert = &located.value;
         let open = states.iter().filter(|state| state.alert == *name && state.ended_at.is_none());
@@ -78,6 +124,11 @@ pub fn standing(workspace: &Workspace) -> Result<Vec<Standing>> {
                     told_at: state.told_at.filter(|_| state.times > 0).map(|at| at.to_string()),
                     times: state.times,
                 })
+                .collect(),
+            undelivered: lost
+                .iter()
+                .filter(|one| one.alert.as_deref() == Some(name.as_str()))
+                .cloned()
                 .collect(),
         }
     });

@@ -6,7 +6,7 @@ use flywheel_base::Result;
 use flywheel_connect::action::ACTIONS;
 use flywheel_connect::destination::DESTINATIONS;
 use flywheel_connect::source::SOURCES;
-use flywheel_connect::{check_clean, check_mask};
+use flywheel_connect::{check_clean, check_mask, is_private_place};
 use flywheel_project::resource::query::QueryParameter;
 use flywheel_project::{ColumnForms, ConnectorSchemas, Connectors, QueryForms, QueryReads};
 use flywheel_transform::published_value;
@@ -47,7 +47,8 @@ pub fn schemas() -> Connectors {
         sql: flywheel_warehouse::check_expression,
     });
     let queries = Some(QueryForms { reads, value });
-    Connectors { connections, actions: actions.collect(), forms, queries }
+    let private = Some(is_private_place as fn(&str) -> bool);
+    Connectors { connections, actions: actions.collect(), forms, queries, private }
 }
 
 /// Whether a text is a value of a parameter.

@@ -718,13 +718,18 @@ impl Saved {
     }
 }
 
-/// Checks a dashboard and every question of its tiles, and writes its file: a new one without `version`, else the
-/// one that had this version when it was read.
+/// Checks a dashboard and every question of its tiles against `seen`, the project as whoever saves it sees it, and writes its
+/// file: a new one without `version`, else the one that had this version when it was read.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] with every mistake; [`ErrorKind::Conflict`] if a new name is taken or the file is another one by
 /// now; those of the file system.
-pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Result<Saved> {
+pub fn save(
+    workspace: &Workspace,
+    seen: &Project,
+    board: &Dashboard,
+    read: Option<&str>,
+) -> Result<Saved> {
     let project = &workspace.project;
     let name = &board.dashboard;
     let (file, before) = match (project.dashboards.get(name), read) {
@@ -751,11 +756,11 @@ pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Res
         (None, None) => (format!("{FOLDER}/{name}.yaml"), None),
     };
     let text = comments::carried(before.as_deref().unwrap_or_default(), &dashboard::write(board));
-    let checked = project.dashboard_of(&file, &text).map_err(|mistakes| {
+    let checked = seen.dashboard_of(&file, &text).map_err(|mistakes| {
         Error::invalid(format!("the dashboard has {}\n\n{mistakes}\n", mistakes.summary()))
             .hint("Nothing was written.")
     })?;
-    ask_all(project, &checked, workspace.now())?;
+    ask_all(seen, &checked, workspace.now())?;
     let path = workspace.dir().join(&file);
     write(&path, &text, before.is_none())?;
     Ok(Saved { file, path, before })

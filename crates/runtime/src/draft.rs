@@ -311,6 +311,10 @@ fn one(
         line(text, format_args!("    # raw.{name} is the table of another sync"));
         line(text, format_args!("    to: {}", scalar(&json!(to))));
     }
+    if let Some(why) = &stream.unread {
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        line(text, format_args!("    # its columns are not known: {why}"));
+    }
     line(text, format_args!("    options: {}", stream.stream));
     if let Some(Target { key, ending, .. }) = target {
         line(text, format_args!("    target: {}", json!({ key: format!("{name}{ending}") })));
@@ -469,6 +473,7 @@ mod tests {
             cursors: Vec::new(),
             rows: None,
             bytes: None,
+            unread: None,
         }
     }
 

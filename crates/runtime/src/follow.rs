@@ -8,7 +8,7 @@
 //! for, and so is a limit that is used up, such as the requests of a day, though longer; any other error
 //! sets its own way (the log to one destination, or one stream to it) aside, which is tried again later
 //! while the others go on; once every way is set aside, all of it ends; when told to stop, what has come
-//! is committed first.
+//! is committed first. A table whose log cannot be followed further stops alone, and the others of its log go on.
 
 pub mod followed;
 
@@ -26,7 +26,7 @@ use self::followed::backoff;
 use crate::quality::Gate;
 use crate::recorder::{Event, Observer, Timer};
 use crate::run::{chosen, start};
-use crate::task::changes::{self, Live};
+use crate::task::changes::{self, Each, Live};
 use crate::task::sync::{Landed, Synced, Work, named, one, outcome, works};
 use crate::{Workspace, migrate};
 
@@ -71,6 +71,11 @@ pub enum Beat {
         attempt: u32,
         /// How long it is waited.
         wait: Duration,
+        /// What was said.
+        error: String,
+    },
+    /// Its log cannot be followed further until it is read whole again, while other streams of the log go on.
+    Stopped {
         /// What was said.
         error: String,
     },
@@ -317,8 +322,10 @@ pub async fn follow(
     }
     let ways = logs.len() + rest.len();
     let of_log = |(name, _, streams, to): &(&String, &Sync, Vec<&Stream>, &String)| {
-        let first = streams.first().map(|stream| named(name, stream, to));
-        first.and_then(|first| options.rests.get(&first))
+        // One that waits alone does not keep the others of its log.
+        let rests = streams.iter().map(|stream| options.rests.get(&named(name, stream, to)));
+        let all: Option<Vec<&Rest>> = rests.collect();
+        all.and_then(|all| all.first().copied())
     };
     let resting = logs.iter().filter_map(of_log).count()
         + rest.iter().filter(|one| options.rests.contains_key(&one.work.named(one.name))).count();
@@ -386,7 +393,8 @@ async fn log(
     to: &str,
     rest: Option<&Rest>,
 ) -> Came {
-    let mut landed = vec![Landed::default(); streams.len()];
+    let mut each: Vec<Each> = streams.iter().map(|_| Each::default()).collect();
+    let rows_out = |each: &[Each]| each.iter().map(|one| one.landed.rows_out).sum::<u64>();
     let names: Vec<String> = streams.iter().map(|stream| named(name, stream, to)).collect();
     let tell = |beat: &Beat| names.iter().for_each(|name| live.watch.beat(name, beat));
     let mut attempts = rest.map_or_else(Attempts::default, Attempts::of);
@@ -400,15 +408,15 @@ async fn log(
         over = live.watch.rests(wait).await;
     }
     while !over {
-        let before: u64 = landed.iter().map(|one| one.rows_out).sum();
-        let Err(error) = Box::pin(changes::live(live, name, sync, &streams, to, &mut landed)).await
-        else {
+        let before = rows_out(&each);
+        let followed = changes::live(live, name, sync, &streams, to, &mut each).boxed();
+        let Err(error) = followed.await else {
             said = None;
             break;
         };
         let error = error.context(format!("sync \"{name}\", changes to {to}"));
         live.watch.say(error.report());
-        let moved = landed.iter().map(|one| one.rows_out).sum::<u64>() > before;
+        let moved = rows_out(&each) > before;
         if moved {
             attempts = Attempts::default();
         }
@@ -432,12 +440,22 @@ async fn log(
         }
     }
     let why = said.as_ref().map(|(error, _)| error.report());
-    let landed = landed.into_iter().map(|one| (one, why.clone())).collect();
-    let mut came = Came { landed, ..Came::default() };
+    let mut stopped = Vec::new();
+    let mut came = Came::default();
+    for one in each {
+        let of_one = one.stopped.as_ref().map(Error::report);
+        came.landed.push((one.landed, of_one.or_else(|| why.clone())));
+        stopped.extend(one.stopped);
+    }
     match said {
         Some((error, true)) => came.errors.push(error),
         Some((error, false)) => came.unanswered = Some(error),
         None => {}
+    }
+    // If all have stopped, the first of them is why the way was set aside.
+    if came.errors.is_empty() {
+        let doing = |error: Error| error.context(format!("sync \"{name}\", changes to {to}"));
+        came.errors.extend(stopped.into_iter().map(doing));
     }
     came
 }

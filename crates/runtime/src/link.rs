@@ -158,9 +158,18 @@ async fn one(
     let mut work = Box::pin(Work::read(workspace, run_id, name, link)).await?;
     work.pair()?;
     let plan = work.plan(options.approval)?;
+    let ready = match plan.refusal.is_some() && !options.plan_only {
+        true => Ok(()),
+        false => Box::pin(work.ready(&plan)).await,
+    };
     if options.plan_only {
+        if let Err(error) = ready {
+            let hint = error.hint_text().map_or_else(String::new, |hint| format!(". {hint}"));
+            work.report.notices.push(format!("a run would stop: {error}{hint}"));
+        }
         return Ok(work.report);
     }
+    ready?;
     Box::pin(work.carry_out(plan)).await
 }
 

@@ -4,9 +4,12 @@ use flywheel_base::{Error, Result};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use flywheel_connect::{Evaluate, Keep, MappedColumn, Mapping, MappingConfig};
+use flywheel_connect::{
+    Evaluate, FILE_COLUMN, Keep, LINE_COLUMN, MappedColumn, Mapping, MappingConfig,
+};
 use flywheel_project::resource::sync::{Column, Keep as KeepDeclared, Read, Stream, Sync};
 use flywheel_warehouse::{DELETED, Lake};
+use serde_json::Value;
 
 use crate::Workspace;
 
@@ -44,7 +47,32 @@ pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Re
         },
     };
     let mapping = Mapping::new(&config, &|text| workspace.project.resolve_secret(text))?;
+    check_hidden(stream, &mapping)?;
     Ok(mapping.with_engine(engine(workspace)))
+}
+
+/// Refuses a name that hides a column of a file without header and tells nothing about which one that is: its values
+/// would land under another name.
+fn check_hidden(stream: &Stream, mapping: &Mapping) -> Result<()> {
+    if stream.options.get("header") != Some(&Value::Bool(false)) {
+        return Ok(());
+    }
+    let declared = mapping.declared();
+    let known = |name: &str| {
+        let place = name.strip_prefix("column_").and_then(|place| place.parse::<usize>().ok());
+        let lineage = [FILE_COLUMN, LINE_COLUMN].contains(&name);
+        place.is_some() || lineage || declared.iter().any(|column| column.name == name)
+    };
+    let masked = stream.columns.iter().filter(|c| c.mask.is_some() && c.value.is_none());
+    let mut hidden = masked.map(Column::source_name).chain(stream.drop.iter().map(String::as_str));
+    let Some(name) = hidden.find(|name| !known(name)) else { return Ok(()) };
+    Err(Error::invalid(format!(
+        "nothing tells which column of a file without header \"{name}\" is, and it is to be hidden"
+    ))
+    .hint(
+        "Declared columns with a `type` name those of the file in their order: give it its `type`, or its \
+         place, as in `from: column_1` or `drop: [column_1]`.",
+    ))
 }
 
 /// What evaluates the SQL of mappings and conditions.

@@ -188,7 +188,8 @@ pub async fn prepare_cutover(
 }
 
 /// The second half of a cutover: starts the way back, so that no later change of the target is missed,
-/// and stops the sync. From here on people work with the target.
+/// and stops the sync. From here on people work with the target. Tells how many rows of the target the
+/// source does not take back as they are.
 ///
 /// # Errors
 /// Those of the sync that flows back; the migration is not cut over then.
@@ -196,17 +197,20 @@ pub async fn complete_cutover(
     workspace: &Workspace,
     name: &str,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<u64> {
     let moving = Moving::named(workspace, name)?;
     let back = back::name(name);
     let sync = workspace.project.syncs.get(&back);
+    let mut refused = 0;
     if let Some(sync) = sync {
         // Its log begins here: a position from before an earlier rollback is older than both sides.
         let restart = sync.streams.iter().any(|stream| stream.read == Read::Cdc);
-        flow_back(workspace, &back, restart, observer).await?;
+        let landed = flow_back(workspace, &back, restart, observer).await?;
+        refused = landed.iter().map(|one| one.rows_rejected).sum();
     }
     let flows = sync.is_some();
-    moving.record(Phase::CutOver, json!({ "back": flows.then_some(back) }))
+    moving.record(Phase::CutOver, json!({ "back": flows.then_some(back) }))?;
+    Ok(refused)
 }
 
 /// Brings what was changed in the target since the cutover back into the source and compares both
@@ -264,11 +268,11 @@ async fn flow_back(
     back: &str,
     restart: bool,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<Vec<Landed>> {
     let recorder = start(workspace, observer, "migrate")?;
     let result = sync_task::run_now(workspace, &recorder, back, restart).await;
     recorder.finish(result.as_ref().err())?;
-    result.map(drop)
+    result
 }
 
 /// Removes what following a sync's log made on its source.

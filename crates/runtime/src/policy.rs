@@ -12,9 +12,10 @@ use flywheel_decision::champion::{self, Champion, Promoted};
 use flywheel_decision::conclude::{self, Concluded, Conclusion};
 use flywheel_decision::decide::{self, Question};
 use flywheel_decision::experiment;
+use flywheel_decision::experiment::Standings;
 use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::preview::{self, Preview};
-use flywheel_decision::table::{DecisionRow, ExperimentRow};
+use flywheel_decision::table::DecisionRow;
 use flywheel_decision::verify::{self, Replayed, Verified};
 use flywheel_project::grant::{Deed, Governed};
 use flywheel_project::resource::policy::{Choose, Consent};
@@ -28,11 +29,11 @@ use crate::{Workspace, dashboard, lake_source, run};
 /// Why a policy is paused that nobody let go on yet.
 pub const MADE_IN_PAGES: &str = "made in the web pages; waits for approval";
 
-/// What the policy `name` would decide if it were asked now, with its first `sample` decisions; nothing is written. Who
-/// does not see all of what it reads is told counts alone.
+/// What the policy `name` would decide if it were asked now, with its first `sample` decisions; nothing is written.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for an unknown policy, else those of [`preview::preview`].
+/// [`ErrorKind::NotFound`] for an unknown policy, the error of [`Reading::refusal_of_policy`] for who does not see all of what
+/// it reads, else those of [`preview::preview`].
 pub async fn preview(
     workspace: &Workspace,
     name: &str,
@@ -44,29 +45,26 @@ pub async fn preview(
         Error::not_found(format!("no policy \"{name}\""))
             .hint(suggest::hint(name, policies.keys().map(String::as_str)))
     })?;
-    let refusal = Box::pin(reading.refusal_of_policy(workspace, name)).await?;
+    // How many it would reach and leave out tells of rows that are not seen, so that there are no counts either.
+    match Box::pin(reading.refusal_of_policy(workspace, name)).await? {
+        None => {}
+        Some(refusal)
+            if refusal.kind() == ErrorKind::Denied || QuotaExceeded::of(&refusal).is_some() =>
+        {
+            return Err(refusal.context(format!("policy \"{name}\" cannot be shown in advance")));
+        }
+        // What is wrong with it may name what is hidden.
+        Some(refusal) => {
+            let said = format!("policy \"{name}\" cannot be asked, and why is not for you");
+            return Err(Error::new(refusal.kind(), said).hint(format!(
+                "Let somebody who sees all that it reads run `flywheel policy preview {name}`."
+            )));
+        }
+    }
     let ctx = now_for(workspace, reading).await?;
-    let mut found = Box::pin(preview::preview(&ctx, name, policy, sample)).await;
-    if let Ok(found) = &mut found {
-        found.notes.extend(warnings_of(workspace, &policy.file));
-    }
-    let Some(refusal) = refusal else { return found };
-    match found {
-        Ok(found) => Ok(found.counts_only(format!(
-            "Counts alone are shown: {}. {}",
-            refusal.message(),
-            refusal.hint_text().unwrap_or_default()
-        ))),
-        Err(error) if QuotaExceeded::of(&error).is_some() => Err(error),
-        // What is wrong with it may name values.
-        Err(error) => Err(Error::new(
-            error.kind(),
-            format!("policy \"{name}\" cannot be asked, and why is not for you"),
-        )
-        .hint(format!(
-            "Let somebody who sees all that it reads run `flywheel policy preview {name}`."
-        ))),
-    }
+    let mut found = Box::pin(preview::preview(&ctx, name, policy, sample)).await?;
+    found.notes.extend(warnings_of(workspace, &policy.file));
+    Ok(found)
 }
 
 /// As [`preview()`], of a text that is no file yet, or of a policy as its file shall be.
@@ -81,7 +79,7 @@ pub async fn preview_text(
     reading: &Reading,
 ) -> Result<Preview> {
     let draft = Draft::of_policy(&workspace.project, text);
-    let drafted = workspace.drafted(&draft)?;
+    let drafted = workspace.drafted_for(&draft, reading)?;
     // A count that follows from a condition tells of values, so that there are none either.
     if let Some(refusal) = Box::pin(reading.refusal_of_policy(&drafted, &draft.name)).await? {
         return Err(refusal);
@@ -193,7 +191,7 @@ pub async fn create(workspace: &Workspace, text: &str, reading: &Reading) -> Res
         )
         .hint("Choose another name; nothing was written."));
     }
-    let drafted = workspace.drafted(&draft)?;
+    let drafted = workspace.drafted_for(&draft, reading)?;
     if let Some(refusal) = Box::pin(reading.refusal_of_policy(&drafted, name)).await? {
         // It would carry what it reads to wherever its action sends it.
         return Err(refusal);
@@ -203,7 +201,7 @@ pub async fn create(workspace: &Workspace, text: &str, reading: &Reading) -> Res
     }
     let policy = drafted.project.policies.get(name).ok_or_else(|| lost(&draft))?;
     let ctx = now(&drafted).await?;
-    // Turns ask a policy for its outcomes also while it is paused: one that nobody approved must not stop them.
+    // Turns ask a policy for its outcomes also while it is paused: one that nobody approved must not fail there.
     Box::pin(preview::check(&ctx, name, policy)).await?;
     let before = workspace.store.policy(name)?;
     // Before there is a file that a turn could find.
@@ -355,11 +353,11 @@ pub async fn decide_each(
     Ok(decide::decide_each(&ctx, questions).await)
 }
 
-/// How experiments stand.
+/// How experiments stand, and what of them could not be measured.
 ///
 /// # Errors
 /// Those of [`experiment::standing`].
-pub async fn experiments(workspace: &Workspace, name: Option<&str>) -> Result<Vec<ExperimentRow>> {
+pub async fn experiments(workspace: &Workspace, name: Option<&str>) -> Result<Standings> {
     experiment::standing(&context(workspace).await?, name).await
 }
 

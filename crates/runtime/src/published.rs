@@ -290,7 +290,7 @@ pub async fn save(
     };
     let text = comments::carried(before.as_deref().unwrap_or_default(), &published::write(query));
     let draft = Draft::of_query(project, name, &text)?;
-    let drafted = workspace.drafted(&draft)?;
+    let drafted = workspace.drafted_for(&draft, reading)?;
     Box::pin(plan(&drafted, name, reading)).await?;
     let path = workspace.dir().join(&draft.path);
     dashboard::write(&path, &text, before.is_none())?;
@@ -304,13 +304,6 @@ pub async fn save(
 pub(crate) async fn plan(workspace: &Workspace, name: &str, reading: &Reading) -> Result<()> {
     let checked = workspace.project.queries.get(name);
     let checked = checked.ok_or_else(|| Error::internal("a checked query is not there"))?;
-    // What the text names by `ref` is told of as what is not there.
-    let granted = reading.granted(&workspace.project);
-    let id = NodeId::new(NodeKind::Query, name);
-    if granted.is_some_and(|granted| !granted.shows_inputs(&id)) {
-        return Err(Error::invalid("sql: it reads what is not there, or not for you")
-            .hint("Read what you see; nothing was written."));
-    }
     let sql = published_sql(&workspace.project, checked)?;
     let session = workspace.session_for(&sql, reading).await?;
     let planned = session.query_with(&sql, &published_plan(checked)?).await;
@@ -321,7 +314,15 @@ pub(crate) async fn plan(workspace: &Workspace, name: &str, reading: &Reading) -
         };
         let refused = Error::new(kind, format!("sql: {}", told(&error)));
         refused.hint(error.hint_text().unwrap_or("Nothing was written.").to_owned())
-    })
+    })?;
+    // A table that is not there was told of by its name, and one that is hidden as if it was not there.
+    let granted = reading.granted(&workspace.project);
+    let id = NodeId::new(NodeKind::Query, name);
+    if granted.is_some_and(|granted| !granted.shows_inputs(&id)) {
+        return Err(Error::invalid("sql: it reads what is not there, or not for you")
+            .hint("Read what you see; nothing was written."));
+    }
+    Ok(())
 }
 
 /// Removes the file of a published query that has this version.

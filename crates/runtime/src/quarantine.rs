@@ -18,7 +18,7 @@ use flywheel_connect::source::ReadMode;
 use flywheel_connect::{RAW_BYTES_MAX, Rejected, mended};
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
-use flywheel_project::resource::sync::{Read, Stream, Sync};
+use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
 use flywheel_state::TaskOutcome;
 use flywheel_warehouse::{Duplicates, Location, RowStream, Write, WriteMode};
 use futures::StreamExt;
@@ -56,7 +56,7 @@ pub struct QuarantineRow {
     pub reason: String,
     /// The row as it was read.
     pub raw: String,
-    /// `open`, `replayed` or `discarded`.
+    /// `open`, `replayed`, `discarded`, or `superseded` by a read of the whole stream that did not set it aside again.
     pub status: String,
     /// The logical moment it was set aside.
     pub first_at: Timestamp,
@@ -96,7 +96,11 @@ pub const TABLE: SystemTable = SystemTable {
         ("code", Text, "the kind of mistake"),
         ("reason", Text, "what is wrong"),
         ("raw", Text, "the row as it was read"),
-        ("status", Text, "open, replayed or discarded"),
+        (
+            "status",
+            Text,
+            "open, replayed, discarded, or superseded: its stream was read from the start since, and it was not bad again",
+        ),
         ("first_at", Moment, "the logical moment it was set aside"),
         ("changed_at", Moment, "the logical moment its status last changed"),
         (
@@ -136,20 +140,26 @@ impl Origin<'_> {
 /// What is wrong with a row, and which destination says so.
 fn reason(row: &Rejected) -> Cow<'_, str> {
     match &row.destination {
-        Some(name) => Cow::Owned(format!("{} (refused by the destination \"{name}\")", row.reason)),
+        Some(name) => Cow::Owned(format!("{}{}", row.reason, refused_by(name))),
         None => Cow::Borrowed(&row.reason),
     }
 }
 
-/// Sets what a source rejected aside, rows that are there already only once; committed before the position passes them.
+/// What stands behind the reason of a row that a destination refused.
+fn refused_by(destination: &str) -> String {
+    format!(" (refused by the destination \"{destination}\")")
+}
+
+/// Sets what a source rejected aside, rows that are there already only once; committed before the position passes them. Gives
+/// the ids under which they are, or were before destinations were told apart.
 pub(crate) async fn set_aside(
     workspace: &Workspace,
     run_id: &str,
     origin: Origin<'_>,
     rejected: Vec<Rejected>,
-) -> Result<()> {
+) -> Result<BTreeSet<String>> {
     if rejected.is_empty() {
-        return Ok(());
+        return Ok(BTreeSet::new());
     }
     let head = workspace.lake.head(&TABLE.location()?).await?;
     let empty = head.is_none_or(|head| head.files == 0);
@@ -183,7 +193,81 @@ pub(crate) async fn set_aside(
         let batch = batch(run_id, origin, workspace.now(), &rows)?;
         TABLE.append_batch(&workspace.lake, batch).await?;
     }
-    Ok(())
+    let mut met: BTreeSet<String> = rejected.iter().map(|row| origin.id_at(row, None)).collect();
+    met.extend(ids.iter().cloned());
+    if !empty {
+        Box::pin(open_again(workspace, &there, &met)).await?;
+    }
+    Ok(met)
+}
+
+/// Opens rows that are bad again after a read had superseded them.
+async fn open_again(workspace: &Workspace, there: &str, met: &BTreeSet<String>) -> Result<()> {
+    let ended = format!("select * {there} and status = 'superseded'");
+    let query = workspace.lake_session().await?.query(&ended).await?;
+    let mut again = Vec::new();
+    for batch in query.collect().await? {
+        again.extend(rows_of(&batch)?.into_iter().filter(|row| met.contains(&row.quarantine_id)));
+    }
+    mark(workspace, &again, "open").await
+}
+
+/// Connectors whose messages are gone some time after they came: that a read from the start does not meet one says nothing.
+const COME_ONCE: &[&str] = &["kafka", "journal"];
+
+/// Whose rows a read from the start of a stream ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole<'a> {
+    /// The sync's name and what it declares.
+    pub(crate) sync: (&'a str, &'a Sync),
+    /// The stream.
+    pub(crate) stream: &'a Stream,
+    /// Where it was brought.
+    pub(crate) destination: &'a str,
+    /// The run.
+    pub(crate) run_id: &'a str,
+}
+
+/// Ends the open rows of a stream that was read from its start and landed, but for those that were set aside again, which
+/// are `met`. Tells how many, in words, if there were any.
+///
+/// Of several destinations each ends the rows that it refused; what was wrong with rows before they came to one is ended by the
+/// lake, or else by the first, and not if the run set it aside itself on the way to another.
+pub(crate) async fn supersede(
+    workspace: &Workspace,
+    whole: Whole<'_>,
+    met: &BTreeSet<String>,
+) -> Result<Option<String>> {
+    let (name, sync) = whole.sync;
+    let connection = workspace.project.connections.get(&sync.connection);
+    let comes_once = connection.is_some_and(|one| COME_ONCE.contains(&one.connector.as_str()));
+    let head = workspace.lake.head(&TABLE.location()?).await?;
+    if head.is_none_or(|head| head.files == 0)
+        || (comes_once && !task::sync::replaces(whole.stream))
+    {
+        return Ok(None);
+    }
+    let names = sync.destination.names();
+    let speaks = match names.iter().any(|name| name == LAKE) {
+        true => whole.destination == LAKE,
+        false => names.first().is_some_and(|first| first == whole.destination),
+    };
+    let own = refused_by(whole.destination);
+    let mut ended: Vec<QuarantineRow> =
+        open_rows(workspace, name, &whole.stream.stream).await?.into_values().collect();
+    ended.retain(|row| {
+        let by_another = names.iter().any(|name| row.reason.ends_with(&refused_by(name)));
+        let ends = row.reason.ends_with(&own) || (speaks && !by_another);
+        ends && row.run_id != whole.run_id && !met.contains(&row.quarantine_id)
+    });
+    mark(workspace, &ended, "superseded").await?;
+    Ok((!ended.is_empty()).then(|| {
+        format!(
+            "{} rows that were set aside before are closed in the quarantine as superseded: the stream was read from its \
+             start, and they were not bad again, or not there",
+            ended.len()
+        )
+    }))
 }
 
 /// Sets events aside that do not fit their topic, each with why; those that are there already only once. Tells of each

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::sync::{Read, Sync};
 use flywheel_state::{EnvironmentMove, OutboxEntry, OutboxStatus, PolicyState, TaskOutcome};
@@ -76,14 +76,21 @@ pub async fn sync_anew(
     let restart = sync_task::Restart::Streams(streams);
     let synced = Box::pin(sync_task::run_from(workspace, &recorder, name, restart)).await;
     let mut synced = Synced::from(synced);
+    synced.errors.append(&mut synced.alone);
     synced.errors.extend(sync_task::blocked(&synced.landed));
     Box::pin(ended(workspace, recorder, synced)).await
 }
 
 /// Ends a run of syncs.
 async fn ended(workspace: &Workspace, recorder: Recorder<'_>, synced: Synced) -> Result<Synced> {
-    if synced.errors.is_empty() {
-        let landed = synced.landed.iter();
+    // A stream that stops or is refused alone, perhaps for days, keeps nobody else's table from being kept up.
+    let alone = |error: &Error| {
+        use ErrorKind::{Blocked, Denied, Invalid, NotFound};
+        matches!(error.kind(), Blocked | Denied | Invalid | NotFound)
+    };
+    let some_went_on = !synced.landed.is_empty() && synced.errors.iter().all(alone);
+    if synced.errors.is_empty() || some_went_on {
+        let landed = synced.landed.iter().filter(|one| one.blocked.is_none());
         let tables = landed.filter_map(|landed| TableName::parse(&landed.table).ok());
         let tables = tables.map(|table| sync_task::location_of(&table)).collect::<Result<_>>();
         upkeep::keep_up(workspace, &recorder, tables).await;
@@ -116,6 +123,7 @@ async fn all_syncs(
     let mut all = Synced::default();
     for mut one in each_synced(workspace, recorder, names, restart).await {
         all.errors.append(&mut one.errors);
+        all.errors.append(&mut one.alone);
         all.errors.extend(sync_task::blocked(&one.landed));
         all.landed.append(&mut one.landed);
     }
@@ -133,7 +141,8 @@ pub(crate) async fn each_sync(
     each.into_iter().map(Synced::all).collect()
 }
 
-async fn each_synced(
+/// As [`each_sync`], with what landed beside everything that failed.
+pub(crate) async fn each_synced(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     names: &[String],

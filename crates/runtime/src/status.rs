@@ -9,7 +9,7 @@ use flywheel_base::{Error, Result, Timestamp};
 use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
 use flywheel_decision::conclude::concluded;
-use flywheel_decision::{drift, lift};
+use flywheel_decision::{drift, lift, outcome};
 use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
 
@@ -19,6 +19,9 @@ use crate::halt::Halted;
 
 /// How long before the last turn a worsening is shown at most, in microseconds: a week.
 const DRIFT_SHOWN_US: i64 = 7 * 86_400_000_000;
+
+/// How many of the newest times at which a policy was asked are looked at, for the last one at which it decided.
+const DECIDED_LOOKED_AT: u32 = 100;
 
 /// What `flywheel status` shows.
 #[derive(Clone, Debug, Serialize)]
@@ -133,7 +136,7 @@ impl From<Followed> for FollowedStatus {
             since: text(one.since),
             reached: text(one.reached()),
             attempt: failing.map(|failing| failing.attempt),
-            next_at: text(failing.map(|failing| failing.next_at)),
+            next_at: text(failing.and_then(|failing| failing.next_at)),
             error: one.trouble().map(str::to_owned),
             aside: one.aside().map(|(name, _)| name.clone()).collect(),
             reason: one.reason.clone(),
@@ -166,8 +169,15 @@ pub struct PolicyStatus {
     pub paused: Option<String>,
     /// Why it could not decide when it was asked last; what it decided before stays.
     pub failed: Option<String>,
+    /// Why its outcomes could not be read when that was tried last: until they can be, nothing is learned, promoted or taken
+    /// back by it.
+    pub unread: Option<String>,
+    /// Up to when its outcomes are joined, if they cannot be read.
+    pub unread_since: Option<String>,
     /// Why its newest lift is not to be believed: the arms are more uneven than chance allows.
     pub split_broken: Option<String>,
+    /// For how many units it ordered nothing when it decided last, because its learner has no forecast of them.
+    pub without_forecast: Option<i64>,
     /// Who decides by a promotion, if its file does not say it.
     pub promoted: Option<String>,
     /// All decisions so far.
@@ -335,13 +345,22 @@ fn failed(workspace: &Workspace, kind: &str, name: &str) -> Result<Option<String
     Ok(error.map(|error| error.trim_start_matches("error: ").to_owned()))
 }
 
+/// For how many units a policy ordered nothing when it decided last, for want of a forecast; none if for none.
+fn without_forecast(workspace: &Workspace, name: &str) -> Result<Option<i64>> {
+    let tasks = workspace.store.tasks_named("decide", name, DECIDED_LOOKED_AT)?;
+    let last = tasks.into_iter().find(|task| task.status == "succeeded");
+    Ok(last.and_then(|task| task.outcome.detail.get("without_forecast")?.as_i64()))
+}
+
 /// How policies stand, each with what it changed.
 ///
 /// # Errors
 /// Those of lake and metadata.
 pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
     let mut all = Vec::new();
+    let unread = outcome::unread(&workspace.lake, &workspace.store).await?;
     for (name, policy) in &workspace.project.policies {
+        let unread = unread.get(name).filter(|_| policy.outcome.is_some());
         let state = workspace.store.policy(name)?;
         let count = |table: &str, more: &str| {
             format!("select count(*) from system.{table} where policy = '{name}'{more}")
@@ -373,7 +392,15 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
         all.push(PolicyStatus {
             policy: name.clone(),
             failed: failed(workspace, "decide", name)?,
+            unread: match unread {
+                Some(_) => failed(workspace, "outcome", name)?.or_else(|| {
+                    Some("its outcomes could not be read when that was tried last".to_owned())
+                }),
+                None => None,
+            },
+            unread_since: unread.map(Timestamp::to_string),
             split_broken: split_p.and_then(|p| lift::split_broken(name, p)),
+            without_forecast: without_forecast(workspace, name)?,
             promoted,
             paused: if policy.paused {
                 Some("its file says paused: true".to_owned())

@@ -12,6 +12,7 @@ pub mod learn;
 pub(crate) mod new_columns;
 pub(crate) mod null_keys;
 pub mod outcome;
+mod repeated;
 mod resume;
 pub(crate) mod share;
 mod source_types;

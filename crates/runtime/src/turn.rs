@@ -40,8 +40,8 @@ pub struct TurnReport {
     pub lift: Vec<LiftRow>,
     /// Learners that were fitted.
     pub learned: Vec<String>,
-    /// Models and tests that block publication, learners that cannot be judged or fitted, policies that cannot decide, and
-    /// actions that cannot be set up, as a person reads it.
+    /// Tables whose log stands, models and tests that block publication, policies whose outcomes cannot be read, learners that
+    /// cannot be judged or fitted, policies that cannot decide, and actions that cannot be set up, as a person reads it.
     pub blocked: Option<String>,
     /// The run's row.
     pub run: Run,
@@ -121,8 +121,13 @@ async fn steps(
             .map(|(name, _)| name.clone())
             .collect()
     };
-    for landed in run::each_sync(workspace, recorder, &syncs(false), false).await {
-        for landed in landed? {
+    for synced in run::each_synced(workspace, recorder, &syncs(false), false).await {
+        // A table whose log stands alone has its last good rows, too.
+        held.extend(synced.alone.iter().map(Error::report));
+        if let Some(error) = synced.errors.into_iter().next() {
+            return Err(error);
+        }
+        for landed in synced.landed {
             rows_landed += landed.rows_out;
             rows_rejected += landed.rows_rejected;
             // The wheel goes on with the last good rows.
@@ -140,20 +145,21 @@ async fn steps(
     }
     // Learners that learn from outcomes know those of today.
     let known = async {
-        let outcomes = outcome::join(workspace, recorder, turn).await?;
-        outcome::credit(workspace, recorder, turn).await?;
-        let unjudged = evaluate::run(workspace, recorder, turn).await?;
-        Ok::<(usize, Vec<Error>), Error>((outcomes, unjudged))
+        let (outcomes, mut unknown) = outcome::join(workspace, recorder, turn).await?;
+        unknown.extend(outcome::credit(workspace, recorder, turn).await?);
+        unknown.extend(evaluate::run(workspace, recorder, turn).await?);
+        Ok::<(usize, Vec<Error>), Error>((outcomes, unknown))
     };
     let promised = Box::pin(quality::in_turn(workspace, recorder));
     let (promised, known) = futures::join!(promised, Box::pin(known));
     promised?;
-    let (outcomes, unjudged) = known?;
+    // What cannot be known of one policy holds up no other one; the next turn that can makes up for it.
+    let (outcomes, unknown) = known?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let Fits { learned, errors } =
         learn::run(workspace, recorder, turn, &learners, When::Due).await?;
     // The wheel goes on with what was learned before; the next turn tries again.
-    let unfitted: Vec<String> = unjudged.iter().chain(&errors).map(Error::report).collect();
+    let unfitted: Vec<String> = unknown.iter().chain(&errors).map(Error::report).collect();
     for text in &unfitted {
         recorder.notice(text.clone());
     }
@@ -183,7 +189,8 @@ async fn steps(
     let measured = outcome::measure(workspace, recorder, turn).await?;
     let uncompared = outcome::compare(workspace, recorder, turn, &measured.sums).await?;
     // Everything else is measured; the next turn compares these as well, once they can be.
-    let uncompared: Vec<String> = uncompared.iter().map(Error::report).collect();
+    let uncompared = measured.errors.iter().chain(&uncompared);
+    let uncompared: Vec<String> = uncompared.map(Error::report).collect();
     for text in &uncompared {
         recorder.notice(text.clone());
     }

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use flywheel_base::{Clock, Error, FixedClock, Result, SystemClock, Timestamp, suggest};
+use flywheel_base::{Clock, Error, ErrorKind, FixedClock, Result, SystemClock, Timestamp, suggest};
 use flywheel_connect::source::{SourceContext, SourceEntry};
 use flywheel_connect::{Connections, Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
@@ -13,7 +13,7 @@ use flywheel_decision::serving::Newest;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::resource::sync::Sync as DeclaredSync;
-use flywheel_project::{Choices, Diagnostics, Draft, Project};
+use flywheel_project::{Choices, Diagnostics, Draft, NodeId, Project};
 use flywheel_state::{ProjectLock, SchedulePlans, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
@@ -227,11 +227,7 @@ impl Workspace {
         let project = self.read_with(draft).map_err(|mistakes| {
             let own = mistakes.of_file(&draft.path);
             match own.has_errors() {
-                true => {
-                    let kind = draft.kind.word();
-                    Error::invalid(format!("the {kind} has {}\n\n{own}\n", own.summary()))
-                        .hint("Mend the text; nothing was written.")
-                }
+                true => mistaken(draft, &own),
                 false => Error::from(mistakes)
                     .context(format!("the project cannot be read with this {}", draft.kind.word())),
             }
@@ -250,6 +246,29 @@ impl Workspace {
             plans: OnceLock::new(),
             quotas: Arc::clone(&self.quotas),
             delivering: Arc::clone(&self.delivering),
+        })
+    }
+
+    /// As [`Workspace::drafted`], on behalf of whoever hands the draft in: what they do not see is told of as what is not there,
+    /// so that a draft which names it finds out nothing.
+    ///
+    /// # Errors
+    /// As [`Workspace::drafted`]; of other files nothing is told to those from whom something is hidden.
+    pub(crate) fn drafted_for(&self, draft: &Draft, reading: &Reading) -> Result<Self> {
+        let Some(granted) = reading.granted(&self.project) else { return self.drafted(draft) };
+        let hides = |id: &NodeId| !granted.shows_node(id);
+        let connectors = connectors::schemas();
+        let own = Project::mistakes_of_draft(self.dir(), &connectors, &self.choices, draft, &hides);
+        if own.has_errors() {
+            return Err(mistaken(draft, &own));
+        }
+        self.drafted(draft).map_err(|error| match error.kind() {
+            ErrorKind::Invalid => {
+                let kind = draft.kind.word();
+                Error::invalid(format!("the project cannot be read with this {kind}"))
+                    .hint("Ask whoever keeps the project's files; nothing was written.")
+            }
+            _ => error,
         })
     }
 
@@ -621,6 +640,13 @@ impl Workspace {
 
 /// More partitions than this cost more in small tables than they bring.
 const PARTITIONS_MAX: usize = 8;
+
+/// The error of a draft with mistakes of its own.
+fn mistaken(draft: &Draft, own: &Diagnostics) -> Error {
+    let kind = draft.kind.word();
+    Error::invalid(format!("the {kind} has {}\n\n{own}\n", own.summary()))
+        .hint("Mend the text; nothing was written.")
+}
 
 #[cfg(test)]
 mod tests {

@@ -463,6 +463,9 @@ impl Told {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 tracing::error!(stream = %stream, attempt, wait_ms, error = %error, "a followed stream is set aside");
             }
+            Beat::Stopped { error } => {
+                tracing::error!(stream = %stream, error = %error, "the log of a followed stream has stopped");
+            }
         }
         let now = self.app.machine_now();
         self.change(|one| one.hear(stream, beat, now));
@@ -487,17 +490,17 @@ impl Told {
         state.followed.aside().next().is_some()
     }
 
-    /// What is set aside now, and when it is tried again.
+    /// What is set aside now, and when it is tried again; not what has stopped while the others of its log go on.
     fn rests(&self) -> BTreeMap<String, Rest> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.app.machine_now();
         let rest = |(name, one): (&String, &Failing)| {
-            let left_us = one.next_at.micros().saturating_sub(now.micros());
+            let left_us = one.next_at?.micros().saturating_sub(now.micros());
             let left = Duration::from_micros(u64::try_from(left_us).unwrap_or_default());
             let due = Instant::now() + left;
-            (name.clone(), Rest { attempt: one.attempt, due, error: one.error.clone() })
+            Some((name.clone(), Rest { attempt: one.attempt, due, error: one.error.clone() }))
         };
-        state.followed.aside().map(rest).collect()
+        state.followed.aside().filter_map(rest).collect()
     }
 
     fn run_id(&self) -> Option<String> {

@@ -452,8 +452,30 @@ async fn gate(
     match app.audit(who, what, path, detail).await {
         Ok(()) => response,
         // What cannot be noted must not go unnoticed.
-        Err(error) => Problem::from(error).into_response(),
+        Err(error) => {
+            let done = (!safe && response.status().is_success()).then(|| response.status());
+            unnoted(Problem::from(error), done).into_response()
+        }
     }
+}
+
+/// The answer to a request that cannot be noted. If it was done, with this status, who asked must not take it for one that
+/// was not, and ask again.
+fn unnoted(mut problem: Problem, done: Option<StatusCode>) -> Problem {
+    let Some(status) = done else { return problem };
+    problem.detail = format!(
+        "what was asked for was taken ({}), but the audit log could not note it: {}",
+        status.as_u16(),
+        problem.detail
+    );
+    let first = "Look at what came of it before you ask again.";
+    problem.hint = Some(match problem.hint {
+        Some(hint) => format!("{first} {hint}"),
+        None => first.to_owned(),
+    });
+    // Nobody is to ask again by themselves.
+    problem.retry_after_s = None;
+    problem
 }
 
 /// What the handler answers, without hints of names that the caller does not see if something is closed to them.

@@ -52,8 +52,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware;
 use axum::response::IntoResponse;
-use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock};
+use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock, suggest};
 use flywheel_connect::JournalEvents;
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::{Workspace, events, rows};
 use flywheel_state::ScheduleEvent;
 use tokio::net::TcpListener;
@@ -82,7 +83,7 @@ pub const POSTGRES_DEFAULT: &str = "127.0.0.1:5432";
 
 /// Connections that are open at once; more wait.
 const CONNECTIONS_MAX: usize = 1_024;
-/// How long requests and work under way may go on once the server is asked to stop.
+/// How long requests may go on once the server is asked to stop, and work under way take until it is cut off.
 const STOP_TIME: Duration = Duration::from_secs(20);
 /// How soon a demo takes its next turn after the last one, and any server after a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -108,6 +109,8 @@ pub struct Options {
     pub pages: Option<PathBuf>,
     /// Where clients of PostgreSQL are let in; nowhere if absent. Beyond this machine it takes `tls`.
     pub postgres: Option<TcpListener>,
+    /// An owner who gets a link to set a new password by, for when no owner can log in.
+    pub owner_link: Option<String>,
 }
 
 /// A project that is served.
@@ -179,18 +182,32 @@ impl Server {
         Guests::new(&self.app)
     }
 
-    /// A link to make the first owner; none if there are users.
+    /// A link to make the first owner, or for the owner of `owner_link` to set a new password, which the audit log then has; none if
+    /// there are users and nobody is named.
     ///
     /// # Errors
-    /// Those of the metadata.
+    /// [`ErrorKind::NotFound`] if who is named is no owner that may log in, else those of the metadata.
     pub async fn setup_link(&self) -> Result<Option<String>> {
-        if !self.app.workspace().store.users()?.is_empty() {
-            return Ok(None);
+        let users = self.app.workspace().store.users()?;
+        let Some(name) = self.options.owner_link.as_deref() else {
+            return match users.is_empty() {
+                true => auth::invite(&self.app, None).await.map(Some),
+                false => Ok(None),
+            };
+        };
+        let owners = users.iter().filter(|user| user.role == Role::Owner.word() && !user.disabled);
+        let owners: Vec<&str> = owners.map(|user| user.name.as_str()).collect();
+        if !owners.contains(&name) {
+            return Err(Error::not_found(format!("\"{name}\" is no owner"))
+                .hint(suggest::hint(name, owners)));
         }
-        auth::invite(&self.app, None).await.map(Some)
+        let link = auth::invite(&self.app, Some(name.to_owned())).await?;
+        let (who, what) = ("serve --owner-link".to_owned(), "setup link".to_owned());
+        self.app.audit(who, what, name.to_owned(), serde_json::Value::Null).await?;
+        Ok(Some(link))
     }
 
-    /// Serves until it is stopped; returns when requests and work under way have ended.
+    /// Serves until it is stopped; returns when requests have ended and work under way is cut off.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -251,10 +268,14 @@ impl Server {
                 false => Err(Error::internal("a thread that does the work stopped unexpectedly")),
             }
         });
-        // What takes longer is as safe as if the machine had stopped: nothing acknowledged is lost.
+        // What cannot be cut off so soon is as safe as if the machine had stopped: nothing acknowledged is lost.
         match tokio::time::timeout(STOP_TIME, ended).await {
             Ok(ended) => ended?,
             Err(_) => tracing::warn!("work under way is left; the next turn completes it"),
+        }
+        // Whoever copies the file of the metadata alone then has all of it.
+        if let Err(error) = app.blocking(|app| app.workspace().store.write_out()).await {
+            tracing::warn!(error = %error.report(), "what was committed last stays beside the metadata");
         }
         accepted.0.and(accepted.1)
     }

@@ -21,6 +21,10 @@ use crate::work::{Task, reload};
 const TICK: Duration = Duration::from_secs(1);
 /// How many steps follow each other at once: one adds runs, the next one starts one.
 const STEPS_MAX: usize = 4;
+/// How often files with mistakes are read again: what mends them may be in any file, not only where a change is looked for.
+const MENDED_EVERY: Duration = Duration::from_secs(3);
+/// How many times as long as it took to read them is waited at least.
+const MENDED_REST: u32 = 20;
 /// How often old runs and alerts are dropped.
 const FORGET_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
@@ -28,15 +32,26 @@ const FORGET_EVERY: Duration = Duration::from_secs(6 * 3_600);
 pub(crate) async fn keep(app: &Arc<App>) {
     let mut known = state_of(app.workspace().dir());
     let mut forgotten = tokio::time::Instant::now();
+    let mut mistakes: Option<Mistakes> = None;
     loop {
         let found = state_of(app.workspace().dir());
-        if found != known {
+        let again = mistakes.as_ref().is_some_and(|had| had.read.elapsed() >= had.rest);
+        if found != known || again {
             known = found;
+            let begun = tokio::time::Instant::now();
             // What is wrong in the files is told, and what was read before stays.
-            if let Err(error) = reloaded(app).await {
-                tracing::warn!(error = %error.report(), "files were changed, but have mistakes");
+            let said = reloaded(app).await.err().map(|error| error.report());
+            if let Some(said) = &said
+                && mistakes.as_ref().is_none_or(|had| had.said != *said)
+            {
+                tracing::error!(error = %said, "files were changed, but have mistakes");
             }
-            app.follower.notify_one();
+            if said.is_none() || !again {
+                app.follower.notify_one();
+            }
+            let rest = MENDED_EVERY.max(begun.elapsed().saturating_mul(MENDED_REST));
+            let read = tokio::time::Instant::now();
+            mistakes = said.map(|said| Mistakes { said, read, rest });
         }
         if let Err(error) = app.blocking(tick).await {
             tracing::error!(error = %error.report(), "the scheduler could not take a step");
@@ -55,6 +70,14 @@ pub(crate) async fn keep(app: &Arc<App>) {
             () = tokio::time::sleep(TICK) => {}
         }
     }
+}
+
+/// Why files cannot be read.
+struct Mistakes {
+    said: String,
+    /// When they were read last, and how long not again.
+    read: tokio::time::Instant,
+    rest: Duration,
 }
 
 async fn reloaded(app: &Arc<App>) -> Result<()> {

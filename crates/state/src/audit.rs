@@ -6,8 +6,9 @@
 //! head: N ──▶ head: N, then N+1 (on disk) ──▶ row N+1 (on disk) ──▶ head: N+1
 //! ```
 //! So at rest the chain ends as its head says, neither earlier nor later. A crash leaves a head that names two ends, of
-//! which the chain has one. Who can change both files can forge both: to rely on the log against the machine's own
-//! administrator, keep copies of the head elsewhere.
+//! which the chain has one. Where it does not end so, the next row is one that says so: what was done to the log in
+//! between, or from another folder with the same PostgreSQL, stays visible when the head goes on. Who can change both
+//! files can forge both: to rely on the log against the machine's own administrator, keep copies of the head elsewhere.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, Write};
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use flywheel_base::{Error, Result, Timestamp, digest};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::engine::{self, Connection, OptionalExtension, Row, params};
 use crate::{Store, runs};
@@ -78,6 +79,13 @@ pub struct AuditBreak {
 /// Beside the database.
 const HEAD_FILE: &str = "audit.head";
 
+/// Who notes what nobody asked for.
+const OURSELVES: &str = "flywheel";
+
+/// What is noted before the next entry where the log did not end as `audit.head` says: entries were removed, changed or added by
+/// somebody else, or the head is that of another folder. Its detail has how many there were and which were named as the last.
+pub const AUDIT_HEAD_PASSED: &str = "audit.head-passed";
+
 /// How often a log that is being written is looked at before it counts as broken.
 const LOOKS_MAX: u32 = 10;
 
@@ -99,11 +107,13 @@ impl Store {
         // Heads are written in the order of their rows.
         let _order = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
         // A command beside a server adds to the same chain.
-        let mut head = HeadFile::open(&self.audit_head())?;
+        let path = self.audit_head();
+        let mut head = HeadFile::open(&path)?;
+        let said = read_head(&path)?;
         let last = self.read("read the audit log", last)?;
-        let before = last.as_ref().map(End::of);
-        let mut row = AuditRow {
-            number: before.as_ref().map_or(1, |end| end.number + 1),
+        let mut before = last.as_ref().map(End::of);
+        let row = |who: &str, what: &str, object: &str, detail: &Value| AuditRow {
+            number: 0,
             at,
             who: who.to_owned(),
             what: what.to_owned(),
@@ -111,9 +121,22 @@ impl Store {
             detail: detail.clone(),
             digest: String::new(),
         };
-        row.digest = row.sealed(before.as_ref().map_or("", |end| &end.digest));
+        if !said.knows(before.as_ref()) {
+            // Whoever changed the log, or added to it from another folder, is not covered up by what comes next.
+            let rows = before.as_ref().map_or(0, |end| end.number);
+            let detail = json!({"rows": rows, "head": said.numbers()});
+            let noted = row(OURSELVES, AUDIT_HEAD_PASSED, HEAD_FILE, &detail);
+            before = Some(self.append(&mut head, before.as_ref(), noted)?);
+        }
+        self.append(&mut head, before.as_ref(), row(who, what, object, detail)).map(drop)
+    }
+
+    /// Adds a row after `before`; returns how the chain ends with it.
+    fn append(&self, head: &mut HeadFile, before: Option<&End>, mut row: AuditRow) -> Result<End> {
+        row.number = before.map_or(1, |end| end.number + 1);
+        row.digest = row.sealed(before.map_or("", |end| &end.digest));
         let end = End::of(&row);
-        head.announce(before.as_ref(), &end)?;
+        head.announce(before, &end)?;
         self.write("add to the audit log", |db| {
             db.execute(
                 &format!("INSERT INTO audit ({COLUMNS}) VALUES (?,?,?,?,?,?,?)"),
@@ -128,7 +151,8 @@ impl Store {
                 ],
             )
         })?;
-        head.settle(&end)
+        head.settle(&end)?;
+        Ok(end)
     }
 
     /// The newest `limit` rows before the number `before`, newest first.
@@ -351,6 +375,27 @@ enum Head {
     Missing,
     /// It is not as it was written.
     Unreadable,
+}
+
+impl Head {
+    /// Whether the chain may end like this; none if it has no row.
+    fn knows(&self, end: Option<&End>) -> bool {
+        match (self, end) {
+            (Self::Missing, None) => true,
+            (Self::Ends(ends), Some(end)) => ends.contains(end),
+            // The very first row was announced and not written.
+            (Self::Ends(ends), None) => ends.iter().any(|end| end.number == 0),
+            (Self::Missing | Self::Unreadable, _) => false,
+        }
+    }
+
+    /// The numbers of the rows it names as the last one.
+    fn numbers(&self) -> Vec<i64> {
+        match self {
+            Self::Ends(ends) => ends.iter().map(|end| end.number).collect(),
+            Self::Missing | Self::Unreadable => Vec::new(),
+        }
+    }
 }
 
 /// `audit.head`, open to be written: two lines of one length, each with an end; once they are alike, the row is there.
@@ -623,6 +668,41 @@ mod tests {
         let last = store.audit_rows(None, 1).unwrap().remove(0);
         fs::write(store.audit_head(), format!("{} {}\n", last.number, last.digest)).unwrap();
         assert_eq!(store.verify_audit().unwrap(), Ok(5));
+    }
+
+    #[test]
+    fn what_was_done_to_the_log_is_not_covered_up_by_what_comes_next() {
+        let head = |dir: &Path| fs::read(dir.join("audit.head")).unwrap();
+        for (sql, detail) in [
+            ("DELETE FROM audit WHERE number > 3", json!({"rows": 3, "head": [5, 5]})),
+            ("DELETE FROM audit", json!({"rows": 0, "head": [5, 5]})),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = chain(dir.path());
+            Connection::open(store.path()).unwrap().execute_batch(sql).unwrap();
+            store.audit(Timestamp::from_micros(9), "eve", "login", "", &Value::Null).unwrap();
+            let noted = store.audit_rows_of(AUDIT_HEAD_PASSED, 9).unwrap();
+            let [one] = noted.as_slice() else { panic!("{sql}: {noted:?}") };
+            assert_eq!((one.who.as_str(), &one.detail), ("flywheel", &detail), "{sql}");
+            let after = store.audit_rows(None, 1).unwrap().remove(0);
+            assert_eq!((after.number, after.who.as_str()), (one.number + 1, "eve"));
+            assert_eq!(store.verify_audit().unwrap(), Ok(after.number));
+        }
+        // Another folder with the same rows takes over, and this one takes it back.
+        let dir = tempfile::tempdir().unwrap();
+        let store = chain(dir.path());
+        let own = head(dir.path());
+        fs::remove_file(dir.path().join("audit.head")).unwrap();
+        let add = |who: &str| store.audit(Timestamp::from_micros(9), who, "login", "", &json!({}));
+        (0..2).for_each(|_| add("bo").unwrap());
+        assert_eq!(store.verify_audit().unwrap(), Ok(8));
+        fs::write(dir.path().join("audit.head"), own).unwrap();
+        assert_eq!(store.verify_audit().unwrap().unwrap_err().number, 6);
+        add("ada").unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(10));
+        let noted = store.audit_rows_of(AUDIT_HEAD_PASSED, 9).unwrap();
+        let numbers: Vec<i64> = noted.iter().map(|row| row.number).collect();
+        assert_eq!(numbers, [9, 6]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flywheel_base::{Error, Result};
 
-use crate::engine::Connection;
+use crate::engine::{self, Connection};
 use crate::{audit, schema, sql_error};
 
 /// Writes the database `from` as it is at one moment into `to`, which must not exist, durably.
@@ -26,6 +26,7 @@ pub fn copy_database(from: &Path, to: &Path) -> Result<()> {
         Error::invalid(format!("the path {} is no text", to.display()))
             .hint("Choose a folder whose name is UTF-8.")
     })?;
+    engine::make(to);
     connection.execute("VACUUM INTO ?1", [target]).map_err(failed)?;
     drop(connection);
     let synced = File::open(to).and_then(|file| file.sync_all());

@@ -260,9 +260,17 @@ impl<T> OptionalExtension<T> for Result<T> {
     }
 }
 
+/// Makes the file of a database if there is none, for its owner and group alone: what is known of users and deliveries is not for
+/// everybody on the machine. What SQLite puts beside it is as open as the file itself. Where it cannot be made, SQLite says why.
+pub(crate) fn make(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o660).open(path));
+}
+
 impl Connection {
     /// Opens a file to be written, or makes it.
     pub(crate) fn file(path: &Path) -> Result<Self> {
+        make(path);
         let connection = rusqlite::Connection::open(path)?;
         connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -301,6 +309,17 @@ impl Connection {
                 Ok(lite.pragma_query_value(None, "user_version", |row| row.get(0))?)
             }
             Self::Postgres(session) => Ok(session.layout()?.unwrap_or_default()),
+        }
+    }
+
+    /// Brings the log of a file into it, without waiting for anybody.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        match self {
+            Self::Lite(lite) => {
+                lite.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+                Ok(())
+            }
+            Self::Postgres(_) => Ok(()),
         }
     }
 

@@ -40,16 +40,6 @@ impl Store {
         })
     }
 
-    /// Forgets the idle position of `app`.
-    ///
-    /// # Errors
-    /// As every method: see [`Store::open`].
-    pub fn forget_idle_position(&self, app: &str) -> Result<()> {
-        self.write("forget a position", |db| {
-            db.execute("DELETE FROM idle_positions WHERE app = ?", [app]).map(|_| ())
-        })
-    }
-
     /// Forgets what is kept for the streams of the sync `name`, which was removed: idle positions, and the
     /// types that its columns had.
     ///

@@ -60,7 +60,7 @@ pub use approvals::{
     Approval, ApprovalStatus, LineEdit, NewQuantity, OrderLine, PolicyHand, SeenApproval,
 };
 pub use artifacts::Artifact;
-pub use audit::{AuditBreak, AuditCount, AuditRow};
+pub use audit::{AUDIT_HEAD_PASSED, AuditBreak, AuditCount, AuditRow};
 pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use copy::{check_database, copy_database};
@@ -120,7 +120,8 @@ impl Store {
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Denied`] in a read-only folder, [`flywheel_base::ErrorKind::Corrupt`] if the file is no
-    /// database, [`flywheel_base::ErrorKind::Invalid`] if a newer Flywheel wrote it. With PostgreSQL
+    /// database, [`flywheel_base::ErrorKind::Invalid`] if a newer Flywheel wrote it, [`flywheel_base::ErrorKind::Conflict`] if
+    /// an older one wrote it and a process that has the project works with it. With PostgreSQL
     /// [`flywheel_base::ErrorKind::Unavailable`] if it does not answer or the connection breaks: nothing half-done is kept,
     /// and the next call connects anew.
     pub fn open(path: &Path) -> Result<Self> {
@@ -169,7 +170,11 @@ impl Store {
             .hint("Use that newer version, or restore a backup made before the upgrade."));
         }
         if version < schema::known_version() {
+            // Who works with the layout there is must not lose it. Where there is none yet, nobody does.
+            let alone =
+                if version == 0 { None } else { lock::alone(&store.path.with_file_name("lock"))? };
             store.read("migrate", Connection::migrate)?;
+            drop(alone);
         }
         Ok(store)
     }
@@ -258,6 +263,15 @@ impl Store {
             }
         }
         Ok(aside.display().to_string())
+    }
+
+    /// Brings what was committed last, and lies in a log beside the database, into its file, as far as no reader holds it. In
+    /// PostgreSQL there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn write_out(&self) -> Result<()> {
+        self.read("bring its log into the file", Connection::checkpoint)
     }
 
     /// How large the database is, in bytes, with what was committed last.

@@ -5,8 +5,9 @@
 //! has a number, and writes carry it: one whose connection broke takes the lock again if nobody had it since, and is refused
 //! if somebody did.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,13 +16,23 @@ use flywheel_base::{Error, ErrorKind, Result};
 use crate::Store;
 use crate::engine::{self, Epoch, Session, Shared, taken_over};
 
+/// The lock files that this process holds. What stands in a file does not say so: a process in another container may have the
+/// same number.
+static OURS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 /// The exclusive right to change one project; given back when dropped, also by `kill -9`.
 #[derive(Debug)]
 pub struct ProjectLock {
+    // It goes before the file is free for others.
+    _ours: Ours,
     file: File,
     path: PathBuf,
     held: Option<Held>,
 }
+
+/// That this process holds a lock file.
+#[derive(Debug)]
+struct Ours(PathBuf);
 
 /// The lock of a schema.
 #[derive(Debug)]
@@ -53,26 +64,24 @@ impl ProjectLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                let holder = holder.trim();
-                if let Some((process, address)) = holder.split_once(' ').filter(|_| known) {
+                let (who, address) = holder(&mut file);
+                if let Some(address) = address {
                     return Err(Error::new(
                         ErrorKind::Conflict,
-                        format!("the server at {address} (process {process}) keeps this project"),
+                        format!("{who} keeps this project"),
                     )
                     .hint(format!("Do it there: open {address}, or use its API. Commands that only read work beside it; to run this one, stop the server first.")));
                 }
-                let who = if known { format!(" (process {holder})") } else { String::new() };
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    format!("another flywheel{who} is changing this project"),
+                    format!("{who} is changing this project"),
                 )
                 .hint("Wait until it ends, or stop it; `flywheel sql` and `flywheel status` work meanwhile."));
             }
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
         }
-        let lock = Self { file, path: path.to_owned(), held: None };
+        let held = Ours::note(place_of(path)?);
+        let lock = Self { _ours: held, file, path: path.to_owned(), held: None };
         lock.write(&std::process::id().to_string())?;
         Ok(lock)
     }
@@ -134,6 +143,73 @@ impl ProjectLock {
     }
 }
 
+impl Ours {
+    fn note(place: PathBuf) -> Self {
+        ours().insert(place.clone());
+        Self(place)
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        ours().remove(&self.0);
+    }
+}
+
+fn ours() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The one name of a file that is there.
+fn place_of(path: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(path).map_err(|e| Error::io("look at", path, e))
+}
+
+/// Keeps everybody from taking the lock at `path` as long as what is returned lives; nothing if this process has it, or nobody
+/// ever had. Several may do so at once.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if another process has it, else those of the file system.
+pub(crate) fn alone(path: &Path) -> Result<Option<File>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path, error)),
+    };
+    if ours().contains(&place_of(path)?) {
+        return Ok(None);
+    }
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(in_use(&holder(&mut file).0)),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+    }
+}
+
+/// The error of a program that would bring metadata to its layout while another one works with them.
+pub(crate) fn in_use(who: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("the metadata have the layout of an older Flywheel, and {who} uses them"),
+    )
+    .hint("Ask with the program that runs there, or stop that first: this one is newer and would change the layout under it. Before an upgrade, back up with the older one.")
+}
+
+/// Who holds the lock of a file, in words, and the address if it is a server.
+fn holder(file: &mut File) -> (String, Option<String>) {
+    let mut text = String::new();
+    if file.read_to_string(&mut text).is_err() {
+        text.clear();
+    }
+    match text.trim().split_once(' ') {
+        Some((process, address)) => {
+            (format!("the server at {address} (process {process})"), Some(address.to_owned()))
+        }
+        None if text.trim().is_empty() => ("another flywheel".to_owned(), None),
+        None => (format!("another flywheel (process {})", text.trim()), None),
+    }
+}
+
 impl Held {
     fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,5 +268,40 @@ mod tests {
         assert!(error.message().contains("http://127.0.0.1:8700"), "{error}");
         drop(first);
         ProjectLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_newer_program_that_only_reads_leaves_the_layout_to_who_works_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.db");
+        let older = rusqlite::Connection::open(&path).unwrap();
+        let (_, before) = crate::schema::MIGRATIONS.split_last().unwrap();
+        for migration in before {
+            older.execute_batch(migration).unwrap();
+        }
+        older.pragma_update(None, "user_version", i64::try_from(before.len()).unwrap()).unwrap();
+        let layout =
+            || -> i64 { older.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap() };
+        let was = layout();
+
+        // As another process would hold it.
+        let mut server = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(folder.path().join("lock"))
+            .unwrap();
+        server.lock().unwrap();
+        server.write_all(b"17 http://127.0.0.1:8700").unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.message().contains("the server at http://127.0.0.1:8700"), "{error}");
+        assert_eq!(layout(), was);
+
+        drop(server);
+        let lock = ProjectLock::take(&folder.path().join("lock")).unwrap();
+        drop(Store::open(&path).unwrap());
+        assert_eq!(layout(), was + 1, "whoever has the project brings it to its layout");
+        drop(lock);
+        Store::open(&path).unwrap();
     }
 }

@@ -60,6 +60,30 @@ fn an_action_is_queued_once_and_settled_once() {
 }
 
 #[test]
+fn the_file_and_its_copies_are_not_for_everybody_on_the_machine() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, store) = store();
+    store.enqueue(&[entry("a")]).unwrap();
+    let copy = folder.path().join("copy.db");
+    crate::copy_database(store.path(), &copy).unwrap();
+    for file in ["meta.db", "meta.db-wal", "copy.db"] {
+        let mode = folder.path().join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{file}: {mode:o}");
+    }
+}
+
+#[test]
+fn after_it_is_written_out_the_file_alone_has_everything() {
+    let (folder, store) = store();
+    store.enqueue(&[entry("a")]).unwrap();
+    store.write_out().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("meta.db");
+    std::fs::copy(folder.path().join("meta.db"), &copy).unwrap();
+    assert_eq!(Store::open(&copy).unwrap().outbox_counts().unwrap().0, 1);
+}
+
+#[test]
 fn a_halt_survives_keeps_its_first_reason_and_lets_nothing_be_leased() {
     let (folder, store) = store();
     let at = Timestamp::from_micros;
@@ -271,8 +295,6 @@ fn an_idle_position_is_true_only_after_the_commit_it_followed() {
     assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), Some(json!({"lsn": "0/30"})));
     assert_eq!(store.idle_position("sync/s/t", 4).unwrap(), None);
     assert_eq!(store.idle_position("sync/s/u", 3).unwrap(), None);
-    store.forget_idle_position("sync/s/t").unwrap();
-    assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), None);
 }
 
 #[test]

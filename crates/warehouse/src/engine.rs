@@ -28,6 +28,7 @@ use crate::failure::from_engine;
 use crate::function;
 use crate::served::Lent;
 use crate::session::asked_groups::OnlyAskedGroups;
+use crate::session::clocks;
 use crate::session::constants::{ConstantsRight, MOVES_CONDITIONS};
 use crate::session::decimals::{self, DecimalsAsWritten};
 use crate::session::division::Division;
@@ -35,8 +36,12 @@ use crate::session::filled::{FINDS_CONSTANTS, ToldAboveJoins};
 use crate::session::join_order::FewestRows;
 use crate::session::latest::FirstIsAggregate;
 use crate::session::marks::{JOINS_CONDITIONS, MarkedRows, UnknownStaysUnknown};
+use crate::session::mode;
+use crate::session::moment_texts::{self, MomentsAsTexts};
 use crate::session::moments;
+use crate::session::multisets::EqualRowsCounted;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
+use crate::session::overflow::{self, WholeNumbersFit};
 use crate::session::sorted::{SETS_SORTS, SortedAsAsked};
 use crate::spill::SpillFiles;
 
@@ -104,18 +109,25 @@ fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     rules.collect()
 }
 
-/// The engine's rules that make a plan complete, after ours.
+/// The engine's rules that make a plan complete, after ours, and one of ours that needs to know all types.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
-        [Arc::new(DecimalsAsWritten), Arc::new(UnknownStaysUnknown), Arc::new(FirstIsAggregate)];
-    ours.into_iter().chain(Analyzer::new().rules).collect()
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+        Arc::new(EqualRowsCounted),
+        Arc::new(DecimalsAsWritten),
+        Arc::new(UnknownStaysUnknown),
+        Arc::new(FirstIsAggregate),
+    ];
+    let last: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(MomentsAsTexts);
+    ours.into_iter().chain(Analyzer::new().rules).chain(iter::once(last)).collect()
 }
 
-/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, and ours: what is asked for rows is
-/// joined where the engine would not, joins are put in order once conditions are where their tables are, and groups are left
-/// out at the end.
+/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, and ours: constants that do not fit
+/// are refused before any is computed, what is asked for rows is joined where the engine would not, joins are put in order once
+/// conditions are where their tables are, groups are left out at the end, and other numbers that do not fit are refused after that.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OnlyAskedGroups);
+    let first: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(WholeNumbersFit::Constants);
+    let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(OnlyAskedGroups), Arc::new(WholeNumbersFit::All)];
     let rules = Optimizer::new().rules.into_iter();
     let rules = rules.flat_map(|rule| {
         let (moves, joins) = (rule.name() == MOVES_CONDITIONS, rule.name() == JOINS_CONDITIONS);
@@ -128,7 +140,7 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
             _ => vec![rule],
         }
     });
-    rules.chain(iter::once(ours)).collect()
+    iter::once(first).chain(rules).chain(ours).collect()
 }
 
 impl Engine {
@@ -166,6 +178,9 @@ impl Engine {
             .build();
         let learners = Lent::default();
         let template = moments::as_promised(template).map_err(from_engine)?;
+        let template = clocks::with_at_time_zone(template).map_err(from_engine)?;
+        let template = overflow::with_sums(template).map_err(from_engine)?;
+        let template = mode::with_mode(template).map_err(from_engine)?;
         let mut template = function::register(template, &learners).map_err(from_engine)?;
         let division = Arc::new(Division { exact: exact_division });
         template.register_expr_planner(division).map_err(from_engine)?;
@@ -189,7 +204,8 @@ impl Engine {
         columns: &SchemaRef,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(SchemaRef::clone(columns)).map_err(from_engine)?;
-        let parsed = self.template.create_logical_expr(sql, &schema).map_err(from_engine)?;
+        let sql = clocks::alone(sql)?;
+        let parsed = self.template.create_logical_expr(&sql, &schema).map_err(from_engine)?;
         // Some functions, `coalesce` among them, only exist until they are simplified away.
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(schema.clone()))
@@ -198,6 +214,7 @@ impl Engine {
         let simplifier = ExprSimplifier::new(context);
         let parsed = decimals::as_written(parsed, &schema).map_err(from_engine)?.data;
         let coerced = simplifier.coerce(parsed, &schema).map_err(from_engine)?;
+        let coerced = moment_texts::as_texts(coerced, &schema).map_err(from_engine)?.data;
         let simple = simplifier.simplify(coerced).map_err(from_engine)?;
         self.template.create_physical_expr(simple, &schema).map_err(from_engine)
     }

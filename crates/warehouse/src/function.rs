@@ -6,6 +6,7 @@ mod days_between;
 mod holiday_name;
 mod is_holiday;
 mod is_workday;
+mod json_value;
 pub(crate) mod predict;
 mod recommend;
 mod safe_divide;
@@ -36,6 +37,7 @@ pub const FUNCTIONS: &[Function] = &[
     holiday_name::FUNCTION,
     is_holiday::FUNCTION,
     is_workday::FUNCTION,
+    json_value::FUNCTION,
     predict::FUNCTION,
     recommend::FUNCTION,
     safe_divide::FUNCTION,

@@ -44,7 +44,7 @@ pub use rows::RowStream;
 pub use served::{Feature, FeatureKind, Learners, Scorer, Served};
 pub use session::{
     Allowance, Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues,
-    Parameter, Parameters, Places, Query, Reads, Seen, Session, Sight, check_chains,
+    Parameter, Parameters, Places, Query, Reads, Seen, Session, Sight, as_cast, check_chains,
     check_expression, is_definition, is_edit, reads,
 };
 pub use shape::{NAME_FORBIDDEN, conform, union};

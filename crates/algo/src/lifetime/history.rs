@@ -12,8 +12,9 @@ use crate::stats::finite;
 /// The most purchases of one customer that a model takes.
 pub const PURCHASES_MAX: f64 = 1e6;
 
-/// Rows in one parallel piece; fixed, so that sums do not depend on the number of threads.
-const ROWS_PER_PIECE: usize = 4096;
+/// Rows in one parallel piece; fixed, so that sums do not depend on the number of threads, and few enough that a shop of
+/// some thousand customers is fitted on all of them.
+const ROWS_PER_PIECE: usize = 256;
 
 /// What a model needs to know of a customer.
 ///

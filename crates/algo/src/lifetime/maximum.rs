@@ -1,10 +1,15 @@
 //! Maximum likelihood in the logarithms of positive parameters: several coarse simplex searches, then
 //! damped Newton steps, and the curvature at the top for the standard errors.
 
+use std::ops::Range;
+
 use crate::forecast::simplex::{COARSE, FINE, minimise};
 
 /// Beyond ±this a logarithm counts as run away: the data do not hold the parameter.
 pub(super) const LOG_MAX: f64 = 14.0;
+
+/// Logarithms outside of this are on their way to a bound, where everything is flat: no top, however small the slope.
+const HELD: Range<f64> = -13.0..12.0;
 
 /// Newton steps at most.
 const STEPS_MAX: usize = 60;
@@ -31,6 +36,15 @@ pub(super) struct Top {
     pub(super) value: f64,
     /// Whether the slope vanished inside the bounds.
     pub(super) converged: bool,
+    /// Whether it vanished at all: then no search finds more.
+    flat: bool,
+}
+
+impl Top {
+    fn new(logs: Vec<f64>, value: f64, flat: bool) -> Self {
+        let converged = flat && logs.iter().all(|x| HELD.contains(x));
+        Self { logs, value, converged, flat }
+    }
 }
 
 /// A mean log-likelihood as a function of the logarithms of the parameters.
@@ -47,7 +61,7 @@ pub(super) fn explore(f: Likelihood<'_>, starts: &[Vec<f64>]) -> Vec<f64> {
 /// Climbs to the top from nearby.
 pub(super) fn climb(f: Likelihood<'_>, start: &[f64]) -> Top {
     let top = newton(f, start);
-    if top.converged {
+    if top.flat {
         return top;
     }
     let (x, _) = minimise(&|x: &[f64]| -bounded(f, x), &top.logs, EDGE / 4.0, FINE);
@@ -62,7 +76,7 @@ fn newton(f: Likelihood<'_>, start: &[f64]) -> Top {
     for _ in 0..STEPS_MAX {
         let slope = slope(f, &logs);
         if slope.iter().all(|s| s.abs() < SLOPE_MIN) {
-            return Top { logs, value, converged: true };
+            return Top::new(logs, value, true);
         }
         let down = curvature(f, &logs);
         let mut moved = false;
@@ -81,7 +95,7 @@ fn newton(f: Likelihood<'_>, start: &[f64]) -> Top {
     }
     // Rounding may keep the slope of a flat top from falling further.
     let flat = slope(f, &logs).iter().all(|s| s.abs() < 1e2 * SLOPE_MIN);
-    Top { logs, value, converged: flat }
+    Top::new(logs, value, flat)
 }
 
 /// A damped step that does not go down.

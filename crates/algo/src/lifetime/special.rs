@@ -16,15 +16,15 @@ pub(super) fn ln_beta(p: f64, q: f64) -> f64 {
     ln_gamma(p) + ln_gamma(q) - ln_gamma(p + q)
 }
 
-/// The logarithm of `2F1(a, b; a + 1; z)` for `0 < b < a + 1` and `0 ≤ z < 1`.
+/// The logarithm of `2F1(a, b; a + 1; z) · (1 − z)^(b − 1)` for `0 < b < a + 1` and `0 ≤ z < 1`.
 ///
-/// Euler's transformation leaves `2F1(1, a + 1 − b; a + 1; z)`, whose continued fraction converges
-/// geometrically even where the series would need millions of terms.
+/// By Euler's transformation this is `2F1(1, a + 1 − b; a + 1; z)`, whose continued fraction converges geometrically even
+/// where the series would need millions of terms. Near `z = 1` it takes about 18 steps over `√(1 − z)`.
 ///
 /// # Source
 /// DLMF 15.8.1 and 15.7.1, modified Lentz; parity with mpmath in `tests/parity/lifetime.json` to 1e-11.
-pub(super) fn ln_hypergeometric(a: f64, b: f64, z: f64) -> f64 {
-    (1.0 - b) * (-z).ln_1p() + one_hypergeometric(a + 1.0 - b, a + 1.0, z).ln()
+pub(super) fn ln_reduced_hypergeometric(a: f64, b: f64, z: f64) -> f64 {
+    one_hypergeometric(a + 1.0 - b, a + 1.0, z).ln()
 }
 
 /// `2F1(1, b; c; z)` for `0 < b < c` and `0 ≤ z < 1`.

@@ -6,7 +6,7 @@ mod refusals;
 use flywheel_base::Rng;
 use serde_json::Value;
 
-use super::special::{ln_beta, ln_hypergeometric};
+use super::special::{ln_beta, ln_reduced_hypergeometric};
 use super::{Customer, Fit, History, Model, Spend};
 use crate::stats::special::ln_gamma;
 
@@ -51,7 +51,8 @@ fn parameters(fit: &Fit) -> Vec<f64> {
 fn special_functions_agree_with_scipy_and_mpmath() {
     let parity = parity();
     for row in rows(&parity["hyper"]) {
-        let ours = ln_hypergeometric(row[0], row[1], row[2]);
+        let power = (1.0 - row[1]) * (-row[2]).ln_1p();
+        let ours = power + ln_reduced_hypergeometric(row[0], row[1], row[2]);
         assert!((ours - row[3]).abs() <= 1e-11 * row[3].abs().max(1.0), "{row:?}: {ours}");
     }
     for row in rows(&parity["ln_beta"]) {
@@ -158,6 +159,36 @@ fn nothing_breaks_where_the_closed_forms_do() {
         let expected = still.expected(&seldom, 10.0).unwrap();
         close(model.name(), expected, 2.5 / 46.0 * 10.0, 1e-4);
     }
+}
+
+/// Where customers buy often and leave seldom, or the other way round: values by mpmath, with 40 digits.
+#[test]
+fn clocks_that_are_far_apart_are_as_exact_as_others() {
+    for (parameters, seen, alive) in [
+        ([0.5, 1e-4, 0.7, 2e5], history(0.0, 0.0, 38.0), 0.999_734_494_640_329_2),
+        ([3.5, 2e7, 0.7, 1e-7], history(0.0, 0.0, 38.0), 9.866_169_981_332_96e-7),
+        ([0.5, 1e-6, 900.0, 2e9], history(1.0, 2.0, 38.0), 0.999_885_137_370_146_6),
+        ([0.5, 2e5, 0.7, 1e-4], history(2.0, 30.0, 38.0), 0.847_486_992_822_552_2),
+        ([0.63, 95.0, 1.2e6, 3.33e8], history(3.0, 200.0, 230.0), 0.879_619_246_736_913),
+        ([0.63, 95.0, 1.2e6, 3.33e8], history(3.0, 200.0, 200.5), 0.998_194_286_957_116_4),
+    ] {
+        let fit = Fit::of(Model::ParetoNbd, &parameters).unwrap();
+        close(&format!("{parameters:?}"), fit.alive(&seen).unwrap(), alive, 1e-9);
+    }
+}
+
+/// The integral where the two clocks are far apart and the continued fraction where they are not meet.
+#[test]
+fn both_ways_to_weigh_the_moments_of_leaving_agree() {
+    let seen = history(4.0, 20.0, 90.0);
+    let alive = |alpha: f64, beta: f64| {
+        Fit::of(Model::ParetoNbd, &[0.8, alpha, 1.3, beta]).unwrap().alive(&seen).unwrap()
+    };
+    // (30 + 20) / (480 + 20) is the tenth below which the integral is taken.
+    let (under, over) = (alive(30.0, 479.999), alive(30.0, 480.001));
+    close("beta", alive(30.0, 480.0), f64::midpoint(under, over), 1e-10);
+    let (under, over) = (alive(479.999, 30.0), alive(480.001, 30.0));
+    close("alpha", alive(480.0, 30.0), f64::midpoint(under, over), 1e-10);
 }
 
 #[test]

@@ -138,3 +138,23 @@ fn a_span_is_read_on_the_clocks_of_the_expression_and_its_last_day_is_a_whole_on
     let (first, last) = apia.span("2011-12-30", Some("2011-12-30"), now).unwrap();
     assert!(last < first);
 }
+
+#[test]
+fn what_clocks_show_is_a_moment_and_back() {
+    let check = |name: &str, shown: &str, expected: &str| {
+        let zone = time_zone(name).unwrap();
+        let moment = moment_of(Timestamp::parse(shown).unwrap(), zone);
+        assert_eq!(moment, Timestamp::parse(expected).unwrap(), "{name}: {shown}");
+        shown_at(moment, zone)
+    };
+    let shown = Timestamp::parse("2024-05-01T10:00:00Z").unwrap();
+    assert_eq!(check("Asia/Shanghai", "2024-05-01T10:00:00Z", "2024-05-01T02:00:00Z"), shown);
+    assert_eq!(check("America/New_York", "2024-05-01T10:00:00Z", "2024-05-01T14:00:00Z"), shown);
+    // Clocks that go back show it twice, and clocks that go forward never.
+    check("Europe/Berlin", "2024-10-27T02:30:00Z", "2024-10-27T00:30:00Z");
+    check("Europe/Berlin", "2024-03-31T02:30:00Z", "2024-03-31T01:30:00Z");
+    for far in [i64::MIN, i64::MAX] {
+        let (far, zone) = (Timestamp::from_micros(far), time_zone("Asia/Shanghai").unwrap());
+        assert_eq!((moment_of(far, zone), shown_at(far, zone)), (far, far));
+    }
+}

@@ -4,6 +4,7 @@
 //! have the same `Message-ID`, made of the key, by which many mailboxes show them once.
 
 mod message;
+mod part_way;
 mod smtp;
 
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::message::{Address, Message};
-use self::smtp::{Login, Server};
+use self::part_way::PartWay;
+use self::smtp::{Login, Sent, Server};
 use super::{Action, ActionConfig, ActionContext, Attachment, Delivery, Outcome, Report};
 use crate::http::secret;
 
@@ -52,7 +54,8 @@ pub struct EmailAction {
     pub password: Option<Secret>,
     /// Whom messages come from: `ops@example.com`, or `Flywheel <ops@example.com>`.
     pub from: String,
-    /// Whom they go to. An address that the server refuses keeps nobody else from the message; the receipt names it.
+    /// Whom they go to. An address that the server refuses keeps nobody else from the message; the receipt names it. One that
+    /// it puts off is tried again alone, unless the action's guarantee is `at-most-once`.
     #[schemars(length(min = 1, max = 100))]
     pub to: Vec<String>,
     /// What stands before each subject, such as `[shop] `.
@@ -124,8 +127,15 @@ impl ActionConfig for EmailAction {
             login,
             allow_private: self.allow_private,
         };
-        let prefix = self.prefix.unwrap_or_default();
-        Ok(Box::new(Email { server, from, to, prefix, timeout: timeout.min(TIMEOUT_MAX) }))
+        Ok(Box::new(Email {
+            server,
+            from,
+            to,
+            prefix: self.prefix.unwrap_or_default(),
+            timeout: timeout.min(TIMEOUT_MAX),
+            project: context.base_dir.clone(),
+            once: context.once,
+        }))
     }
 }
 
@@ -135,6 +145,10 @@ struct Email {
     to: Vec<Address>,
     prefix: String,
     timeout: Duration,
+    /// The project's folder.
+    project: PathBuf,
+    /// Whether no message is sent twice, not even to those who have not got it.
+    once: bool,
 }
 
 #[async_trait]
@@ -185,7 +199,33 @@ impl Email {
             attachment,
             at: SystemClock.now(),
         };
-        self.server.send(&self.from, &self.to, &message.to_bytes(), self.timeout).await
+        let mut known = match PartWay::of(&self.project, &self.server.place(), &delivery.key) {
+            Ok(known) => known,
+            Err(error) => return Outcome::Unreached { reason: error.to_string() },
+        };
+        let to: Vec<Address> =
+            self.to.iter().filter(|to| !known.has(&to.mailbox)).cloned().collect();
+        if to.is_empty() {
+            known.forget();
+            return Outcome::Delivered { receipt: "everybody has got it before".to_owned() };
+        }
+        match self.server.send(&self.from, &to, &message.to_bytes(), self.timeout).await {
+            Sent::Ended(outcome) => {
+                if matches!(outcome, Outcome::Delivered { .. }) {
+                    known.forget();
+                }
+                outcome
+            }
+            Sent::InPart { receipt, .. } if self.once => Outcome::Delivered { receipt },
+            Sent::InPart { got, receipt, reason } => match known.keep(got) {
+                Ok(()) => Outcome::Retry { reason, after: None },
+                // The next attempt would be for everybody.
+                Err(error) => {
+                    tracing::error!(%error, "who was put off does not get a message, because nobody would know who has got it");
+                    Outcome::Delivered { receipt }
+                }
+            },
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A row is pushed column by column; when a late column does not fit, the earlier ones are cut back
 //! to the rows before it, so that a row is in a page wholly or not at all.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -202,20 +203,21 @@ impl ColumnBuilder {
         let text = text.trim_ascii();
         match kind {
             ColumnType::Int64 | ColumnType::Int32 => {
-                let value = number::int64(text).map_err(|why| Misfit::number(kind, why))?;
+                let text = point(text, parsing).ok_or_else(|| Misfit::form(kind))?;
+                let value = number::int64(&text).map_err(|why| Misfit::number(kind, why))?;
                 self.int(value)
             }
             ColumnType::Float64 => {
-                let text = &*point(text, parsing);
-                let value = number::float64(text, parsing.allow_nan).map_err(|why| match why {
+                let text = point(text, parsing).ok_or_else(|| Misfit::form(kind))?;
+                let value = number::float64(&text, parsing.allow_nan).map_err(|why| match why {
                     NotNumber::Form => Misfit::form(kind),
                     NotNumber::Range => Misfit::new("not-finite", "NaN or an infinity"),
                 })?;
                 self.float(value)
             }
             ColumnType::Decimal { precision, scale } => {
-                let text = &*point(text, parsing);
-                let value = number::decimal(text, precision, scale)
+                let text = point(text, parsing).ok_or_else(|| Misfit::form(kind))?;
+                let value = number::decimal(&text, precision, scale)
                     .map_err(|why| Misfit::number(kind, why))?;
                 self.decimal(value)
             }
@@ -426,12 +428,9 @@ impl ColumnBuilder {
     }
 }
 
-/// `1,5` as `1.5` where the file writes decimals so.
-fn point<'a>(text: &'a str, parsing: &Parsing) -> std::borrow::Cow<'a, str> {
-    if parsing.decimal_comma && text.contains(',') && !text.contains('.') {
-        return text.replacen(',', ".", 1).into();
-    }
-    text.into()
+/// `1.234,5` as `1234.5` where the file writes decimals so; none if it is no such number.
+fn point<'a>(text: &'a str, parsing: &Parsing) -> Option<Cow<'a, str>> {
+    if parsing.decimal_comma { number::pointed(text) } else { Some(text.into()) }
 }
 
 /// The day a moment is the start of.

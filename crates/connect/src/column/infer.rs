@@ -3,8 +3,8 @@
 //! "Without losing" is strict: `00123` and `+4930…` are text, a number with more digits than a double
 //! keeps is text, `1E5` is text (it may be a product code), a column of dates and moments is text.
 
-use super::time;
 use super::{ColumnType, builder::Parsing};
+use super::{number, time};
 
 /// Digits a double always keeps.
 const FLOAT_DIGITS: usize = 15;
@@ -55,10 +55,11 @@ impl Kind {
             }
             _ => return Self::of_pattern(text, parsing),
         }
-        if parsing.decimal_comma && text.contains(',') && !text.contains('.') {
-            return Self::of_number(&text.replacen(',', ".", 1));
-        }
-        match Self::of_number(text) {
+        let number = match parsing.decimal_comma {
+            true => number::pointed(text).map_or(Self::Text, |text| Self::of_number(&text)),
+            false => Self::of_number(text),
+        };
+        match number {
             Self::Text => Self::of_time(text, parsing),
             kind => kind,
         }

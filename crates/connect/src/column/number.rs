@@ -1,5 +1,7 @@
 //! Exact numbers from text: whole, decimal and floating.
 
+use std::borrow::Cow;
+
 use super::DECIMAL_DIGITS_MAX;
 
 /// Why a text is not the wanted number.
@@ -50,6 +52,34 @@ pub(crate) fn float64(text: &str, allow_nan: bool) -> Result<f64, NotNumber> {
         return Ok(value);
     }
     Err(NotNumber::Range)
+}
+
+/// A number that is written with a comma before its decimals, and points, if any, between its thousands,
+/// as one with a point before them; none if a point stands elsewhere, where it would be read as another number.
+pub(crate) fn pointed(text: &str) -> Option<Cow<'_, str>> {
+    let (whole, fraction) = match text.split_once(',') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None if !text.contains('.') => return Some(text.into()),
+        None => (text, None),
+    };
+    if fraction.is_some_and(|fraction| fraction.contains(['.', ','])) {
+        return None;
+    }
+    if whole.contains('.') {
+        let mut groups = whole.strip_prefix(['-', '+']).unwrap_or(whole).split('.');
+        let digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+        let first = groups.next().unwrap_or_default();
+        let leads = (1..=3).contains(&first.len()) && !first.starts_with('0') && digits(first);
+        if !leads || !groups.all(|group| group.len() == 3 && digits(group)) {
+            return None;
+        }
+    }
+    let mut number = whole.replace('.', "");
+    if let Some(fraction) = fraction {
+        number.push('.');
+        number.push_str(fraction);
+    }
+    Some(number.into())
 }
 
 /// The whole number `value` is, if it is one that a double holds exactly.
@@ -157,6 +187,24 @@ mod tests {
         assert_eq!(decimal("99999999999999999999999999999999999999", 38, 0).map(|v| v % 10), Ok(9));
         for text in ["", ".", "1.2.3", "abc", "1e", "--1"] {
             assert_eq!(decimal(text, 12, 2), Err(NotNumber::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_between_thousands_where_decimals_have_a_comma() {
+        for (text, expected) in [
+            ("1,5", "1.5"),
+            ("-2.000", "-2000"),
+            ("1.234.567,89", "1234567.89"),
+            ("+12", "+12"),
+            (",5", ".5"),
+        ] {
+            assert_eq!(pointed(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in
+            ["1.5", "12.50", "0.500", "1.2345", "1234.567", "1,234.50", "1,2,3", ".5", "1..5"]
+        {
+            assert_eq!(pointed(text), None, "{text}");
         }
     }
 

@@ -23,6 +23,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::state::State;
+use self::table::Table;
 use self::write::MySqlWriter;
 use super::{
     Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
@@ -107,6 +108,14 @@ impl Destination for Tables {
         }
         connection.close().await;
         Ok(progress)
+    }
+
+    async fn ready(&self, request: &WriteRequest) -> Result<()> {
+        let named = self.named(request)?;
+        let mut connection = self.server.connect().await?;
+        let found = Table::find(&mut connection, &named.database, &named.table).await?;
+        connection.close().await;
+        found.map_or(Ok(()), |table| table.check(&request.schema, request.mode, &request.key))
     }
 
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {

@@ -89,6 +89,17 @@ impl Destination for Database {
         Ok(progress)
     }
 
+    async fn ready(&self, request: &WriteRequest) -> Result<()> {
+        let session = self.server.connect().await?;
+        let name = TableName::find(&session, &target_of(request)?.table).await?;
+        match Target::find(&session, &name).await? {
+            Some(target) if matches!(request.mode, WriteMode::Merge | WriteMode::Mirror) => {
+                writer::prove_key(&session, &target, &name, request).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
         let session = self.server.connect().await?;
         let name = TableName::find(&session, &target_of(request)?.table).await?;

@@ -35,6 +35,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::session::Session;
+use self::shape::Table;
 use super::{
     Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
     WriteRequest, Writer, check_mode,
@@ -130,6 +131,24 @@ impl Destination for Tables {
                 return Ok(Progress::default());
             }
             state::progress(&database, &open(&database, false)?, &app, &table)
+        })
+        .await
+    }
+
+    async fn ready(&self, request: &WriteRequest) -> Result<()> {
+        if !matches!(request.mode, WriteMode::Merge | WriteMode::Mirror) {
+            return Ok(());
+        }
+        let (database, table, key) = (self.database.clone(), table(request)?, request.key.clone());
+        task::compute(move || {
+            if !database.path.exists() {
+                return Ok(());
+            }
+            let connection = open(&database, false)?;
+            match Table::load(&database, &connection, &table)? {
+                Some(found) => found.check_key(&database, &connection, &key),
+                None => Ok(()),
+            }
         })
         .await
     }

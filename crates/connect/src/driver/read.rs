@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Float64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use chrono::{NaiveDateTime, TimeDelta};
 use flywheel_base::{Error, Result, quantity, statement, suggest};
@@ -20,9 +20,10 @@ use super::values::{argument, kept, texts};
 use super::{Argument, Dialect, DriverStream, Link, Open};
 use crate::column::ColumnType;
 use crate::connections::Admitted;
-use crate::files::{PageRead, fit, plain_type, row_text, without};
+use crate::files::{PageRead, fit, plain_type, whole_row_text, without};
 use crate::keyset::Keyset;
-use crate::page::{Column, Page, PageBuilder, TableSchema};
+use crate::missing::Missing;
+use crate::page::{Column, Page, PageBuilder, TableSchema, raw, without_line};
 use crate::source::{ReadMode, ReadRequest, StreamInfo, settings};
 
 /// How moments are kept in positions.
@@ -60,6 +61,8 @@ struct Reading {
     stored: Keyset<Value>,
     /// Rows of a relation without key that an earlier read had.
     skip: u64,
+    /// Whether rows without a value in the cursor, the first of the order, may be read by more than one read.
+    comes_again: bool,
 }
 
 /// The lake's type of a column.
@@ -243,6 +246,7 @@ fn describe(name: String, stream: &DriverStream, relation: &Relation) -> Result<
         cursors,
         rows: None,
         bytes: None,
+        unread: None,
     })
 }
 
@@ -306,10 +310,13 @@ impl DriverRead {
         let relation = Relation::of(self.open.as_ref(), link.as_mut(), dialect, &self.stream)?;
         let order = self.order(&relation)?;
         let stored = Keyset::<Value>::of(&self.request, self.open.kind())?;
-        let stored = stored.ordered(order.clone(), &relation.name)?;
+        let mut stored = stored.ordered(order.clone(), &relation.name)?;
         let schema = self.columns(&relation)?;
         let order = order_types(&relation, dialect, order)?;
-        let (sql, arguments) = self.query(&relation, dialect, &order, &stored)?;
+        let missing =
+            self.without_cursor(link.as_mut(), dialect, (&relation, &order), &mut stored)?;
+        let again = missing.as_ref().is_some_and(|missing| missing.again);
+        let (sql, arguments) = self.query(&relation, dialect, &order, (&stored, again))?;
         let (rows, bytes) = (self.request.page_rows.max(1), self.request.page_bytes);
         let rows = link.stream(&sql, &arguments, rows, bytes)?;
         let mut page = PageBuilder::new(self.open.kind(), &schema, self.request.page_rows);
@@ -322,8 +329,13 @@ impl DriverRead {
                  does not promise their order: set `primary_key`",
             );
         }
-        let waiting = VecDeque::new();
-        Ok(Reading { relation, schema, rows, waiting, over: false, page, stored, skip })
+        if let Some(missing) = missing {
+            page.notice(missing.code, &relation.name, missing.message);
+        }
+        let (waiting, over) = (VecDeque::new(), false);
+        let incremental = matches!(self.request.mode, ReadMode::Incremental { .. });
+        let comes_again = incremental && !self.request.write_appends;
+        Ok(Reading { relation, schema, rows, waiting, over, page, stored, skip, comes_again })
     }
 
     /// The table's columns: as they are declared, or as the driver gives them.
@@ -368,12 +380,42 @@ impl DriverRead {
         Ok(std::iter::once(cursor.clone()).chain(key).collect())
     }
 
+    /// What becomes of the rows without a value in the cursor; a key that is the cursor has one in each row.
+    fn without_cursor(
+        &self,
+        link: &mut dyn Link,
+        dialect: Dialect,
+        (relation, order): (&Relation, &[(String, DataType)]),
+        stored: &mut Keyset<Value>,
+    ) -> Result<Option<Missing>> {
+        let (ReadMode::Incremental { .. }, [(cursor, _), _, ..]) = (&self.request.mode, order)
+        else {
+            return Ok(None);
+        };
+        let given = self.stream.condition.as_ref();
+        let given = given.map_or_else(String::new, |given| format!("({given}\n) AND "));
+        let (from, name) = (&relation.from, dialect.quoted(cursor));
+        let counted =
+            link.rows(&format!("SELECT COUNT(*) FROM {from} WHERE {given}{name} IS NULL"), &[])?;
+        let mut count = 0;
+        for batch in counted.iter().filter(|batch| batch.num_rows() > 0) {
+            // Some databases give an exact number, some a float, some drivers a text.
+            let number = cast(batch.column(0), &DataType::Float64).map_err(|error| {
+                Error::invalid(format!("{} does not tell how many rows it has", relation.name))
+                    .caused_by(error)
+            })?;
+            count += number.as_primitive::<Float64Type>().value(0) as u64;
+        }
+        Ok(stored.meet(count, cursor, self.request.write_appends))
+    }
+
+    /// The query of what is behind the position, and of the rows without a value in the cursor if they are to come `again`.
     fn query(
         &self,
         relation: &Relation,
         dialect: Dialect,
         order: &[(String, DataType)],
-        stored: &Keyset<Value>,
+        (stored, again): (&Keyset<Value>, bool),
     ) -> Result<(String, Vec<Argument>)> {
         let numbered = self.open.numbered(dialect);
         let mut query = Query { dialect, numbered, arguments: Vec::new() };
@@ -382,13 +424,25 @@ impl DriverRead {
             conditions.push(format!("({given}\n)"));
         }
         if let (Some(from), Some((name, kind))) = (self.look_back(stored, order)?, order.first()) {
-            let from = query.place(&from, kind);
-            conditions.push(format!("{} >= {from}", dialect.quoted(name)));
+            let (name, from) = (dialect.quoted(name), query.place(&from, kind));
+            conditions.push(match again {
+                true => format!("({name} >= {from} OR {name} IS NULL)"),
+                false => format!("{name} >= {from}"),
+            });
         } else if !stored.after.is_empty() && !order.is_empty() {
             if stored.after.len() != order.len() {
                 return Err(Error::corrupt("the stored position has no value for its key"));
             }
-            conditions.push(query.behind(order, &stored.after));
+            let behind = match (again, stored.after.first(), order.first()) {
+                // All that have no value and, if that is where the read stands, all others.
+                (true, Some(Value::Null), _) => None,
+                (true, _, Some((name, _))) => {
+                    let behind = query.behind(order, &stored.after);
+                    Some(format!("({behind} OR {} IS NULL)", dialect.quoted(name)))
+                }
+                _ => Some(query.behind(order, &stored.after)),
+            };
+            conditions.extend(behind);
         }
         let mut sql = format!("SELECT * FROM {}", relation.from);
         if !conditions.is_empty() {
@@ -511,7 +565,8 @@ impl Reading {
         Ok(())
     }
 
-    fn put(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Puts rows into the page; says whether they move the position.
+    fn put(&mut self, batch: &RecordBatch) -> Result<bool> {
         let name = &self.relation.name;
         let (arrays, misfits) = fit(batch, &self.schema, name)?;
         let mut lines = Vec::with_capacity(batch.num_rows());
@@ -521,8 +576,19 @@ impl Reading {
                 None => lines.push(line),
                 Some((column, misfit)) => {
                     let misfit = crate::column::Misfit::new(misfit.code, misfit.reason.clone());
-                    let text = row_text(batch, row);
-                    self.page.reject(name, Some(line), Some(column), misfit, text);
+                    let text = whole_row_text(batch, row);
+                    let cursor = self.stored.order.first().filter(|_| self.comes_again);
+                    let cursor = cursor.and_then(|cursor| batch.column_by_name(cursor));
+                    // The number that a row has in one of several reads that meet it says nothing.
+                    match cursor.is_some_and(|cursor| cursor.is_null(row)) {
+                        true => {
+                            let name = without_line(name, &text);
+                            self.page.reject(&name, None, Some(column), misfit, raw(&text));
+                        }
+                        false => {
+                            self.page.reject(name, Some(line), Some(column), misfit, raw(&text));
+                        }
+                    }
                 }
             }
         }
@@ -549,9 +615,14 @@ impl Reading {
             }
             after.push(kept(&typed, 0, column)?);
         }
-        self.stored.after = after;
+        // Rows without a cursor that come again move nothing.
+        let known = self.stored.after.first().is_some_and(|value| !value.is_null());
+        let moves = !(self.comes_again && known && after.first().is_some_and(Value::is_null));
+        if moves {
+            self.stored.after = after;
+        }
         self.stored.rows += batch.num_rows() as u64;
-        Ok(())
+        Ok(moves)
     }
 }
 
@@ -567,15 +638,17 @@ impl PageRead for DriverRead {
         let was_complete = reading.stored.complete;
         reading.fetch(self.request.page_rows.max(1))?;
         let batch = reading.waiting.pop_front();
-        if batch.is_none() && was_complete {
+        if batch.is_none() && was_complete && reading.page.is_empty() {
             self.ended = true;
             return Ok(None);
         }
-        if let Some(batch) = &batch {
-            reading.put(batch)?;
-        }
-        reading.stored.complete = reading.over && reading.waiting.is_empty();
-        self.ended = reading.stored.complete;
+        let moves = match &batch {
+            Some(batch) => reading.put(batch)?,
+            None => true,
+        };
+        self.ended = reading.over && reading.waiting.is_empty();
+        // If it breaks off among rows that move nothing, the next read begins as this one did.
+        reading.stored.complete = self.ended || (was_complete && !moves);
         let position = reading.stored.position()?;
         let page = reading.page.finish(&reading.schema, position)?;
         self.reading = Some(reading);

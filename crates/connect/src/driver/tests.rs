@@ -143,6 +143,12 @@ async fn an_incremental_read_brings_what_is_new_by_moments_and_numbers() {
             let more = cells(&read(kind, &connection, &request).await);
             let ids: Vec<&str> = more.iter().map(|row| row[0].as_str()).collect();
             assert_eq!(ids, new, "{kind} {cursor}");
+            // Where no row is doubled by it, those without a value are read again.
+            request.write_appends = false;
+            let again = cells(&read(kind, &connection, &request).await);
+            let ids: Vec<&str> = again.iter().map(|row| row[0].as_str()).collect();
+            let missing: &[&str] = if cursor == "at" { &["3"] } else { &[] };
+            assert_eq!(ids, [missing, &new[..]].concat(), "{kind} {cursor}");
         }
     }
 }

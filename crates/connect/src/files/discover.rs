@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::drive::sample;
 use super::{Format, Root, VisibleFile, Way};
-use crate::page::TableSchema;
+use crate::page::{Column, TableSchema};
 use crate::source::{ReadRequest, SourceContext, StreamInfo, settings};
 
 /// Folders below the connection's that are looked into.
@@ -77,18 +77,24 @@ fn stream<F: Format>(
 ) -> Result<StreamInfo> {
     let request = ReadRequest::full(value.clone(), ctx.now);
     let format = F::new(settings("stream", value.clone())?, &request)?;
-    // A file that cannot be read is still a stream; reading it says why.
-    let columns = sample(&format, files).map(|sample| sample.columns().collect());
+    // A file that cannot be read is still a stream.
+    let columns: Result<Vec<Column>> =
+        sample(&format, files).map(|sample| sample.columns().collect());
+    let unread = columns.as_ref().err().map(|error| {
+        let said = [Some(error.message()), error.hint_text()];
+        said.into_iter().flatten().collect::<Vec<_>>().join(". ")
+    });
     let schema = TableSchema::new(columns.unwrap_or_default(), false);
     Ok(StreamInfo {
         name,
         stream: value,
         schema: std::sync::Arc::clone(schema.arrow()),
-        columns: schema.columns().iter().filter_map(crate::page::Column::declarable).collect(),
+        columns: schema.columns().iter().filter_map(Column::declarable).collect(),
         primary_key: Vec::new(),
         cursors: Vec::new(),
         rows: None,
         bytes: Some(files.iter().map(|file| file.size).sum()),
+        unread,
     })
 }
 

@@ -194,7 +194,7 @@ fn parse(texts: &StringArray, column: &Column, misfits: &mut Misfits) -> Result<
 }
 
 /// A row as JSON, for those that are set aside.
-pub(crate) fn row_text(batch: &RecordBatch, row: usize) -> String {
+pub(crate) fn whole_row_text(batch: &RecordBatch, row: usize) -> String {
     let mut object = serde_json::Map::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let text = match ArrayFormatter::try_new(column, &FormatOptions::default()) {
@@ -204,7 +204,12 @@ pub(crate) fn row_text(batch: &RecordBatch, row: usize) -> String {
         };
         object.insert(field.name().clone(), text);
     }
-    raw(&serde_json::Value::Object(object).to_string())
+    serde_json::Value::Object(object).to_string()
+}
+
+/// The same, cut off at the length the quarantine keeps.
+pub(crate) fn row_text(batch: &RecordBatch, row: usize) -> String {
+    raw(&whole_row_text(batch, row))
 }
 
 impl FileReader for TypedReader {

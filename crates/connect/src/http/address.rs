@@ -58,6 +58,24 @@ pub(crate) fn is_private_host(url: &Url) -> bool {
     literal.is_ok_and(is_private)
 }
 
+/// Whether a URL or a host says by itself that it is not of the open Internet: an address, or a name that means this machine
+/// everywhere. Other names are looked at when they are resolved.
+#[must_use]
+pub fn is_private_place(text: &str) -> bool {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return is_private(address);
+    }
+    let whole = Url::parse(text).ok().filter(Url::has_host);
+    let Some(url) = whole.or_else(|| Url::parse(&format!("http://{text}/")).ok()) else {
+        return false;
+    };
+    let local = url.domain().is_some_and(|name| {
+        let name = name.trim_end_matches('.');
+        name == "localhost" || name.ends_with(".localhost")
+    });
+    local || is_private_host(&url)
+}
+
 fn is_private_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     address.is_private()
@@ -107,6 +125,34 @@ mod tests {
 
     /// Cases: `blocked HOST` or `open HOST`, as a URL has the host.
     const CASES: &str = include_str!("addresses.txt");
+
+    #[test]
+    fn what_is_private_by_itself_is_known_before_a_name_is_resolved() {
+        for text in [
+            "http://127.0.0.1:9000/hook",
+            "https://10.1.2.3/x",
+            "http://[::1]/",
+            "http://0x7f000001/",
+            "https://LOCALHOST:8443/x",
+            "http://a.localhost./",
+            "192.168.0.9",
+            "::1",
+            "localhost",
+            "localhost:25",
+        ] {
+            assert!(is_private_place(text), "{text}");
+        }
+        for text in [
+            "https://hooks.example.com/x",
+            "smtp.example.com",
+            "8.8.8.8",
+            "",
+            "a b",
+            "2606:4700::1111",
+        ] {
+            assert!(!is_private_place(text), "{text}");
+        }
+    }
 
     #[tokio::test]
     async fn only_addresses_of_the_open_internet_may_be_called() {

@@ -45,6 +45,7 @@ impl Mapping {
             return Ok(page);
         }
         let schema = page.batch.schema();
+        self.check_named(&schema)?;
         let outputs = self.outputs(&schema)?;
         let mut misfits = Misfits::new();
         let mut arrays = Vec::with_capacity(outputs.len());
@@ -150,6 +151,32 @@ impl Mapping {
             *array = Arc::new(marks);
         }
         None
+    }
+
+    /// Refuses columns without names where one that is mapped is not there: it may be one of those, and would
+    /// land as it is, or under the name of another.
+    fn check_named(&self, schema: &Schema) -> Result<()> {
+        let lacks = |column: &&Mapped| {
+            let chosen = self.keep == Keep::Mapped && !column.name.starts_with('_');
+            let told = chosen || column.mask.is_some() || column.name != column.from;
+            told && schema.column_with_name(&column.from).is_none()
+        };
+        let Some(column) = self.columns.iter().find(lacks) else { return Ok(()) };
+        let numbered = schema.fields().iter().find(|field| {
+            let place = field.name().strip_prefix("column_");
+            place
+                .is_some_and(|place| !place.is_empty() && place.bytes().all(|b| b.is_ascii_digit()))
+        });
+        let Some(numbered) = numbered else { return Ok(()) };
+        Err(Error::invalid(format!(
+            "the source has no column \"{}\", but columns without names, such as \"{}\"",
+            column.from,
+            numbered.name()
+        ))
+        .hint(
+            "Where a file has no header, declared columns with a `type` name those of the file in their \
+             order: give each one its `type`, or its place, as in `from: column_1`.",
+        ))
     }
 
     /// What becomes of each column of a page.

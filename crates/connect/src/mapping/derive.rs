@@ -54,8 +54,16 @@ impl Sight {
         sight
     }
 
+    /// Adds a column; one of that name that does not land is seen no more.
     fn add(&mut self, field: Field, array: ArrayRef) {
-        self.fields.push(field.with_nullable(true).with_data_type(array.data_type().clone()));
+        let field = field.with_nullable(true).with_data_type(array.data_type().clone());
+        let known = self.fields.iter().position(|known| known.name() == field.name());
+        let places = known.and_then(|at| self.fields.get_mut(at).zip(self.arrays.get_mut(at)));
+        if let Some((known, values)) = places {
+            (*known, *values) = (field, array);
+            return;
+        }
+        self.fields.push(field);
         self.arrays.push(array);
     }
 

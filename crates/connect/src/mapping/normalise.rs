@@ -11,6 +11,7 @@ pub mod email;
 pub mod lower;
 pub mod name;
 pub mod null_if;
+pub mod number;
 pub mod phone;
 pub mod trim;
 pub mod upper;
@@ -41,6 +42,7 @@ pub const NORMALISERS: &[NormaliserEntry] = &[
     normaliser::<country::Country>("country"),
     normaliser::<date::Date>("date"),
     normaliser::<currency::Currency>("currency"),
+    normaliser::<number::Number>("number"),
 ];
 
 /// The argument every normaliser takes: what becomes of a value it cannot read.

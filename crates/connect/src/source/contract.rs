@@ -374,7 +374,7 @@ fn parquet_file() -> Vec<u8> {
     use std::sync::Arc;
     let n: ArrayRef = Arc::new(StringArray::from(vec!["1", "2", "x", "4", "5", "6", "7"]));
     let v: ArrayRef = Arc::new(Int64Array::from_iter((0..7).map(|v| (v != 3).then_some(v))));
-    let batch = arrow::record_batch::RecordBatch::try_from_iter([("n", n), ("v", v)]).unwrap();
+    let batch = RecordBatch::try_from_iter([("n", n), ("v", v)]).unwrap();
     let mut bytes = Vec::new();
     let mut writer =
         ::parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();

@@ -71,7 +71,8 @@ pub struct CsvStream {
     /// Whether NaN and infinities are numbers; otherwise their rows are set aside.
     #[serde(default)]
     pub allow_nan: bool,
-    /// Whether `1,5` is one and a half.
+    /// Whether `1,5` is one and a half. A point then stands between thousands, `1.234,5`; a number with one elsewhere is
+    /// set aside.
     #[serde(default)]
     pub decimal_comma: bool,
     /// The form of dates if they are not ISO: `%d.%m.%Y`.

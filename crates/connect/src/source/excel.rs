@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Error, Result};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use self::sheet::{Cell, Sheet};
 use super::{ReadRequest, Source, SourceConfig, SourceContext};
@@ -54,7 +54,8 @@ pub struct ExcelStream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
     /// What happens to a row with an error cell such as `#N/A`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "cell_errors")]
+    #[schemars(with = "Option<CellErrors>")]
     pub cell_errors: CellErrors,
     /// The texts that mean "no value" in every column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +94,11 @@ pub enum CellErrors {
     Reject,
     /// The cell has no value.
     Null,
+}
+
+/// In YAML the word `null` is no value, and here it is meant.
+fn cell_errors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CellErrors, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(CellErrors::Null))
 }
 
 impl SourceConfig for Excel {

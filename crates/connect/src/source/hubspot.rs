@@ -264,6 +264,7 @@ impl Source for HubSpotAccount {
                 cursors: vec!["updatedAt".to_owned()],
                 rows: None,
                 bytes: None,
+                unread: None,
             });
         }
         Ok(streams)

@@ -35,7 +35,8 @@ pub(crate) use self::connection::{
 use self::read::MySqlRead;
 use self::relation::Relation;
 use super::{
-    ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+    ChangesPage, ChangesRequest, Filled, Lag, ReadRequest, Source, SourceConfig, SourceContext,
+    StreamInfo,
 };
 use crate::column::ColumnType;
 use crate::health::Health;
@@ -227,6 +228,17 @@ impl Source for Reader {
         Ok(versioned.into_iter().map(|table| (table, why.to_owned())).collect())
     }
 
+    async fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        let mut connection = self.server.connect().await?;
+        let computed = relation::computed(&mut connection, self.server.database()?).await?;
+        connection.close().await;
+        let mut all: BTreeMap<String, Vec<Filled>> = BTreeMap::new();
+        for (table, column) in computed {
+            all.entry(table).or_default().push(Filled { column, computed: true });
+        }
+        Ok(all)
+    }
+
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
         log::lag(&self.server, request).await
     }
@@ -257,6 +269,7 @@ fn describe(table: String, relation: Relation) -> StreamInfo {
         cursors,
         rows,
         bytes,
+        unread: None,
     }
 }
 

@@ -38,7 +38,8 @@ use serde::{Deserialize, Serialize};
 
 use self::log::Readers;
 use super::{
-    ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+    ChangesPage, ChangesRequest, Filled, Lag, ReadRequest, Source, SourceConfig, SourceContext,
+    StreamInfo,
 };
 use crate::health::Health;
 use crate::page::Page;
@@ -128,6 +129,10 @@ impl Source for Database {
 
     async fn unfollowed(&self) -> Result<BTreeMap<String, String>> {
         discover::unfollowed(&self.server).await
+    }
+
+    async fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        discover::fills(&self.server).await
     }
 
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use futures::TryStreamExt as _;
 use serde_json::json;
 
 use super::contract::now;
 use super::{ChangesPage, ChangesRequest, ReadRequest, Source};
-use crate::page::{DELETED_COLUMN, Position};
+use crate::page::{DELETED_COLUMN, Page, Position};
 
 /// Rows by the first column, each by the names of its columns.
 pub(crate) type Rows = BTreeMap<String, BTreeMap<String, String>>;
@@ -29,11 +29,15 @@ pub(crate) struct Target {
 impl Target {
     /// Takes a page; rows of a transaction that goes on are held back.
     pub(crate) fn apply(&mut self, page: &ChangesPage) {
-        self.held.extend(rows(&page.page.batch));
-        if page.page.position.0.is_null() {
+        self.take(&page.page);
+    }
+
+    fn take(&mut self, page: &Page) {
+        self.held.extend(rows(&page.batch));
+        if page.position.0.is_null() {
             return;
         }
-        self.position = Some(page.page.position.clone());
+        self.position = Some(page.position.clone());
         for (deleted, row) in self.held.drain(..) {
             let key = row["id"].clone();
             match deleted {
@@ -66,12 +70,42 @@ pub(crate) fn rows(batch: &RecordBatch) -> Vec<(bool, BTreeMap<String, String>)>
         .collect()
 }
 
-/// Reads until caught up.
+/// Reads until caught up; what stops one of the streams is an error.
 pub(crate) async fn drain(
     source: &dyn Source,
     request: &ChangesRequest,
 ) -> Result<Vec<ChangesPage>> {
-    source.changes(request).try_collect().await
+    let mut pages: Vec<ChangesPage> = source.changes(request).try_collect().await?;
+    let stopped = pages.iter_mut().find_map(|page| page.stopped.take());
+    stopped.map_or(Ok(pages), Err)
+}
+
+/// Reads until caught up, applies the pages, and moves the request on; what is said of streams that stop.
+pub(crate) async fn go_on(
+    source: &dyn Source,
+    request: &mut ChangesRequest,
+    targets: &mut [Target],
+) -> Vec<(usize, Error)> {
+    let pages: Vec<ChangesPage> = source.changes(request).try_collect().await.unwrap();
+    let mut stopped: Vec<(usize, Error)> = Vec::new();
+    for page in pages {
+        let told = stopped.iter().any(|(stream, _)| *stream == page.stream);
+        assert!(!told, "stream {} has a page behind its last one", page.stream);
+        let target = &mut targets[page.stream];
+        if let Some(error) = page.stopped {
+            stopped.push((page.stream, error));
+            target.held.clear();
+            if page.page.position.0.is_null() {
+                continue;
+            }
+        }
+        target.take(&page.page);
+    }
+    for (stream, target) in request.streams.iter_mut().zip(targets) {
+        assert!(target.held.is_empty());
+        stream.from.clone_from(&target.position);
+    }
+    stopped
 }
 
 /// Reads until caught up, applies the pages, and moves the request on.

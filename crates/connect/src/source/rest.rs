@@ -252,6 +252,7 @@ impl RestApi {
                 .collect(),
             rows: None,
             bytes: None,
+            unread: None,
         })
     }
 }

@@ -373,6 +373,7 @@ impl Source for Org {
                 cursors: vec![MODSTAMP.to_owned()],
                 rows: None,
                 bytes: None,
+                unread: None,
             });
         }
         Ok(streams)

@@ -8,6 +8,7 @@ mod read;
 mod relation;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use serde_json::json;
 use self::read::SqliteRead;
 use self::relation::Relation;
 pub(crate) use self::relation::quoted;
-use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
+use super::{Filled, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
 use crate::column::ColumnType;
 use crate::files::pages;
 use crate::health::Health;
@@ -155,6 +156,26 @@ impl Database {
         Ok(streams)
     }
 
+    /// The columns that SQLite computes, by their tables.
+    fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        let connection = self.open()?;
+        let fail = |error| self.fail(error);
+        let mut all = BTreeMap::new();
+        for table in relation::tables(self, &connection)? {
+            let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden IN (2, 3)";
+            let mut statement = connection.prepare(sql).map_err(fail)?;
+            let filled = |row: &rusqlite::Row<'_>| {
+                row.get(0).map(|column| Filled { column, computed: true })
+            };
+            let computed: Vec<Filled> =
+                statement.query_map([&table], filled).and_then(Iterator::collect).map_err(fail)?;
+            if !computed.is_empty() {
+                all.insert(table, computed);
+            }
+        }
+        Ok(all)
+    }
+
     fn describe(&self, connection: &Connection, table: String, relation: Relation) -> StreamInfo {
         let columns: Vec<Column> = relation.columns.into_iter().map(|(_, column)| column).collect();
         let growing = if relation.growing_key { relation.primary_key.clone() } else { Vec::new() };
@@ -175,6 +196,7 @@ impl Database {
             cursors,
             rows: rows.and_then(|rows| u64::try_from(rows).ok()),
             bytes: None,
+            unread: None,
         }
     }
 }
@@ -188,6 +210,11 @@ impl Source for Database {
             relation::tables(&database, &connection).map(drop)
         })
         .await
+    }
+
+    async fn fills(&self) -> Result<BTreeMap<String, Vec<Filled>>> {
+        let database = self.clone();
+        task::compute(move || database.fills()).await
     }
 
     async fn health(&self) -> Result<Option<Health>> {

@@ -28,16 +28,35 @@ const NO_CLASS: &str = "-";
 /// Over so many days ahead the value of demand is reckoned.
 const VALUE_DAYS: usize = 28;
 
-/// For how many units of an audience the learner has no forecast, so that nothing is ordered; none before its first fit.
-pub(crate) fn without_forecast(
+/// What speaks against orders by the learner's last fit.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    /// Units of the audience without a forecast, so that nothing is ordered.
+    pub(crate) without_forecast: usize,
+    /// The last day that was fitted and how many ago it is, if it is longer ago than fits should be.
+    pub(crate) overdue: Option<(Timestamp, usize)>,
+}
+
+/// What speaks against orders for these units; nothing before the learner's first fit.
+pub(crate) fn doubts(
     ctx: &Context<'_>,
     settings: &Reorder,
     units: &[Option<String>],
-) -> Result<usize> {
-    let Some(fit) = last_fit(ctx, &settings.learner)? else { return Ok(0) };
+) -> Result<Doubts> {
+    let Some(fit) = last_fit(ctx, &settings.learner)? else { return Ok(Doubts::default()) };
     let stored = forecast::load(ctx, &fit.digest)?;
+    let refit = ctx.project.learners.get(&settings.learner).and_then(|learner| learner.refit);
+    let days = forecast::overdue(stored.through, ctx.now, refit);
+    Ok(Doubts {
+        without_forecast: unknown(&stored, units),
+        overdue: days.map(|days| (Timestamp::from_day(stored.through), days)),
+    })
+}
+
+/// How many units there is no series of.
+fn unknown(stored: &Stored, units: &[Option<String>]) -> usize {
     let unknown = |unit: &&String| !stored.series.contains_key(unit.as_str());
-    Ok(units.iter().flatten().filter(unknown).count())
+    units.iter().flatten().filter(unknown).count()
 }
 
 /// The class by value of each item of an audience, as far as its forecast and cost are known.
@@ -120,6 +139,11 @@ impl Proposals {
             artifact,
             age_days: usize::try_from(age).unwrap_or_default(),
         })
+    }
+
+    /// For how many units of an audience there is no forecast, so that nothing is ordered; none before the first fit.
+    pub(crate) fn without_forecast(&self, units: &[Option<String>]) -> usize {
+        self.forecasts.as_ref().map_or(0, |stored| unknown(stored, units))
     }
 
     /// Proposes an order for one item; none if nothing is to be ordered or nothing is known of its demand.

@@ -13,7 +13,7 @@ use flywheel_algo::stats::sequence;
 use flywheel_base::Result;
 use flywheel_project::resource::policy::{Better, DeclaredMetric, Experiment, Measure, PerValue};
 
-use super::{Compared, Counting, Line, Unit, standing_of};
+use super::{Compared, Counting, Line, Seen, Unit, standing_of};
 
 /// What one unit has of a declared metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,14 +53,11 @@ pub(super) fn queries(metric: &DeclaredMetric) -> Vec<&str> {
     }
 }
 
-/// Adds up what the declared metrics count, for each unit.
+/// Adds up what the declared metrics count, for each unit; what cannot be read of one is noted.
 ///
 /// # Errors
-/// Those of the metrics' SQL.
-pub(super) async fn count(
-    counting: &Counting<'_, '_>,
-    units: &mut BTreeMap<String, Unit>,
-) -> Result<()> {
+/// What is not about one metric.
+pub(super) async fn count(counting: &Counting<'_, '_>, seen: &mut Seen) -> Result<()> {
     for (at, metric) in counting.experiment.metrics.iter().enumerate() {
         let queries = match &metric.measure {
             Measure::Ratio(of) => {
@@ -82,7 +79,11 @@ pub(super) async fn count(
                 (Some(Figure::Sum(sum)), For::Values) => *sum += value.unwrap_or(1.0),
                 _ => {}
             };
-            counting.each(&of, sql, units, add).await?;
+            if let Err(error) = counting.each(&of, sql, &mut seen.units, add).await {
+                seen.unread.keep(error)?;
+                seen.unread.metrics.insert(at);
+                break;
+            }
         }
     }
     Ok(())

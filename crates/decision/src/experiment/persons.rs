@@ -43,7 +43,16 @@ impl Persons {
     }
 }
 
-/// The splits of a policy that are one experiment with the present one, which is among them: those of the same salt, with
+/// What a policy decided as one experiment.
+pub(super) struct Splits {
+    /// The splits that are one experiment with the present one, which is among them.
+    pub(super) all: BTreeSet<String>,
+    /// The versions that decided under the present one, each after the moment of its first decision, in microseconds since
+    /// the epoch (UTC); oldest first.
+    pub(super) versions: Vec<(i64, String)>,
+}
+
+/// The splits of a policy that are one experiment with the present one: those of the same salt, with
 /// other shares or variants. Another salt draws anew, whatever a unit had before, so that what is left of its effect is
 /// alike in all variants; leaving out who got another one then would leave those in whom it is not. What was decided
 /// otherwise, such as a variant that is kept for everybody, is exposure to no variant of an experiment.
@@ -52,16 +61,22 @@ pub(super) async fn splits(
     name: &str,
     experiment: &Experiment,
     present: &str,
-) -> Result<BTreeSet<String>> {
+) -> Result<Splits> {
     let what = format!("experiment \"{name}\": splits");
     let sql = format!(
-        "select distinct coalesce(candidates_digest, '') as split, coalesce(policy_version, '') as version
-         from system.decisions where policy = '{name}' and arm = '{TREATMENT}'"
+        "select coalesce(candidates_digest, '') as split, coalesce(policy_version, '') as version,
+           min(decided_at) as since
+         from system.decisions where policy = '{name}' and arm = '{TREATMENT}'
+         group by 1, 2 order by 3, 1, 2"
     );
     let frame = ctx.frame_of_sql(&what, &sql).await?;
     let mut found = BTreeSet::from([present.to_owned()]);
-    for (split, version) in frame.ids("split")?.into_iter().zip(frame.ids("version")?) {
-        if !found.contains(&split)
+    let mut versions = Vec::new();
+    let rows = frame.ids("split")?.into_iter().zip(frame.ids("version")?);
+    for ((split, version), since) in rows.zip(frame.moments("since")?) {
+        if split == present {
+            versions.push((since, version));
+        } else if !found.contains(&split)
             && let Some(former) = former(ctx, name, &version)?
             && salt(name, &former) == salt(name, experiment)
             && split_of(name, &former) == split
@@ -69,7 +84,7 @@ pub(super) async fn splits(
             found.insert(split);
         }
     }
-    Ok(found)
+    Ok(Splits { all: found, versions })
 }
 
 /// The experiment that a version of a policy was; none if it was something else or its text is not kept or not readable.

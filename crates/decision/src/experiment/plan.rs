@@ -68,13 +68,15 @@ pub async fn plan(ctx: &Context<'_>, name: &str, effect: Option<f64>, power: f64
         ));
     }
     let rate = hits as f64 / audience.len() as f64;
-    sized(name, policy, experiment, audience.len(), rate, effect, power)
+    let columns = format!("select * from (\n{events}\n) as events limit 0");
+    let with_value = ctx.frame_of_sql(&what, &columns).await?.has("value");
+    sized(name, policy, (experiment, with_value), audience.len(), rate, effect, power)
 }
 
 fn sized(
     name: &str,
     policy: &Policy,
-    experiment: &Experiment,
+    (experiment, with_value): (&Experiment, bool),
     audience: usize,
     rate: f64,
     effect: Option<f64>,
@@ -101,7 +103,8 @@ fn sized(
             "Give the control and another variant a weight above 0, and hold out less than all.",
         ));
     }
-    let error = ERROR / comparisons(experiment).max(1) as f64;
+    let together = comparisons(experiment, with_value);
+    let error = ERROR / together.max(1) as f64;
     let design = |with: f64| {
         Ok::<_, Error>(Design {
             ratio: control / smallest,
@@ -128,7 +131,7 @@ fn sized(
     };
     let always = |units: f64| -> Result<u64> {
         let z = normal::quantile(1.0 - error / 2.0);
-        let wider = sequence::margin(1.0, units, &options(comparisons(experiment)))? / z;
+        let wider = sequence::margin(1.0, units, &options(together))? / z;
         Ok((units * wider * wider / treated).ceil() as u64)
     };
     let at_hand = audience as f64 * treated * smallest / total;
@@ -169,14 +172,18 @@ mod tests {
     #[test]
     fn a_plan_asks_for_more_units_for_smaller_effects_and_for_looking_often() {
         let policy = policy();
-        let plan = |effect| {
-            sized("p", &policy, experiment(&policy), 10_000, 0.1, Some(effect), 0.8).unwrap()
+        let of = |effect, with_value| {
+            let tried = (experiment(&policy), with_value);
+            sized("p", &policy, tried, 10_000, 0.1, Some(effect), 0.8).unwrap()
         };
+        let plan = |effect| of(effect, false);
         let (large, small) = (plan(0.04), plan(0.02));
         assert!(small.units > large.units.map(|units| 3 * units), "{small:?} {large:?}");
         assert!(small.units_always_valid > small.units, "{small:?}");
         // The audience finds its own smallest effect with the asked power, give or take the deviation.
         let at_hand = plan(small.smallest_effect).units.unwrap();
         assert!((9_000..12_500).contains(&at_hand), "{at_hand}");
+        // The value of the outcome is compared, too, and shares the error.
+        assert!(of(0.02, true).units > small.units);
     }
 }

@@ -304,7 +304,8 @@ pub(super) async fn learn(
     };
     let settle = settings.settle.map_or(0, |settle| settle.micros);
     let mut progress = Progress::default();
-    if let Some(until) = log::closed_until(ctx, outcome, settle).await? {
+    let policy = settings.policy.as_str();
+    if let Some(until) = log::closed_until(ctx, (policy, outcome), settle).await? {
         for span in log::spans(ctx, &settings.policy, stored.through(), until).await? {
             for logged in log::decisions(ctx, &settings.policy, span).await? {
                 take(settings, &mut stored, &logged, &mut progress)?;

@@ -50,6 +50,10 @@ pub(super) const ENTRY: LearnerEntry = LearnerEntry {
 
 /// Days without a value are zeros only between a series' first day and now; at most so many are fitted.
 const HISTORY_DAYS_MAX: i64 = 730;
+/// Days without a row of any series that are said: no rhythm of a shop is as long.
+const SILENT_DAYS: i64 = 14;
+/// The share of days below 0 from which a series is said to be none of demand.
+const BELOW_ZERO: f64 = 0.1;
 /// With a calendar so many are read: a day that comes once a year has then come three times or four.
 const HISTORY_DAYS_WITH_CALENDAR: i64 = 4 * 365 + 1;
 /// For so many days ahead it is known at least what named days do, as orders look further than the table.
@@ -236,7 +240,7 @@ pub(super) async fn learn(
     settings: &Forecast,
 ) -> Result<(Fitted, String, u64)> {
     let through = last_whole_day(ctx.now);
-    let (histories, notice) = read(ctx, name, settings, through).await?;
+    let (histories, notices) = read(ctx, name, settings, through).await?;
     let longest = histories.iter().map(|history| history.values.len()).max().unwrap_or(0);
     let marks = Marks::of(
         &settings.calendar,
@@ -289,8 +293,8 @@ pub(super) async fn learn(
         if let Some(adapted) = &stored.adapted {
             detail.insert("intervals".to_owned(), adapted.detail(settings));
         }
-        if let Some(notice) = notice {
-            detail.insert("notices".to_owned(), json!([notice]));
+        if !notices.is_empty() {
+            detail.insert("notices".to_owned(), json!(notices));
         }
     }
     Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
@@ -313,13 +317,13 @@ pub(crate) fn load(ctx: &Context<'_>, artifact: &str) -> Result<Stored> {
         .map_err(|e| Error::corrupt(format!("artifact {artifact} is no forecast")).caused_by(e))
 }
 
-/// Reads the series, and what should be known of them: why there are none although there are rows.
+/// Reads the series, and what should be known of them before anybody believes a forecast.
 async fn read(
     ctx: &Context<'_>,
     name: &str,
     settings: &Forecast,
     through: i64,
-) -> Result<(Vec<History>, Option<String>)> {
+) -> Result<(Vec<History>, Vec<String>)> {
     let what = format!("learner \"{name}\": series");
     let frame = ctx.frame(&what, &settings.series).await?;
     let (ids, days, values) =
@@ -333,7 +337,7 @@ async fn read(
     // A series that has moved to another group belongs there.
     let mut groups: BTreeMap<String, (i64, Vec<String>)> = BTreeMap::new();
     let days: Vec<i64> = days.into_iter().map(|day| Timestamp::from_micros(day).day()).collect();
-    let notice = out_of_reach(&days, through, most);
+    let unlike = out_of_reach(&days, through, most).or_else(|| silent(&days, through));
     let rows = ids.into_iter().zip(days).zip(values);
     for (((id, day), value), labels) in rows.zip(labels) {
         if day <= through && day > through - most {
@@ -348,7 +352,39 @@ async fn read(
         let labels = groups.get(&id).map(|(_, labels)| labels.clone()).unwrap_or_default();
         Some(History { id, values, labels })
     };
-    Ok((by_series.into_iter().filter_map(history).collect(), notice))
+    let histories: Vec<History> = by_series.into_iter().filter_map(history).collect();
+    let notices = unlike.into_iter().chain(below_zero(&histories)).collect();
+    Ok((histories, notices))
+}
+
+/// What is to be said of days that end long before the forecast: all since then counts as a day without any demand.
+fn silent(days: &[i64], through: i64) -> Option<String> {
+    let newest = days.iter().filter(|day| **day <= through).max()?;
+    let since = through - newest;
+    (since >= SILENT_DAYS).then(|| {
+        format!(
+            "no series has a row since {}: each of the {since} days after it counts as 0, so little or nothing is forecast; of data \
+             that have ended, replay their days",
+            Timestamp::from_day(*newest).date(),
+        )
+    })
+}
+
+/// What is to be said of series that a forecast, which is never below 0, does not fit.
+fn below_zero(histories: &[History]) -> Option<String> {
+    let often = |history: &&History| {
+        let below = history.values.iter().filter(|value| **value < 0.0).count();
+        below as f64 >= BELOW_ZERO * history.values.len() as f64 && below > 0
+    };
+    let mut found = histories.iter().filter(often);
+    let first = found.next()?;
+    Some(format!(
+        "{} of {} series, such as \"{}\", are below 0 on a tenth of their days or more; what is forecast never is: forecast what \
+         comes in and what goes out apart",
+        1 + found.count(),
+        histories.len(),
+        first.id,
+    ))
 }
 
 /// What is to be said of days of which none is looked at, though there are some.
@@ -384,6 +420,12 @@ fn options(settings: &Forecast) -> Options {
 fn age_days(refit: Option<Duration>) -> usize {
     let days = refit.map_or(0.0, Duration::in_days).ceil() as usize;
     days.clamp(AGE_DAYS_MIN, AGE_DAYS_MAX)
+}
+
+/// How many whole days ago the last day of a fit is, if orders are no longer made by one as old.
+pub(crate) fn overdue(through: i64, now: Timestamp, refit: Option<Duration>) -> Option<usize> {
+    let age = usize::try_from(last_whole_day(now) - through).ok()?;
+    (age > age_days(refit)).then_some(age)
 }
 
 /// As [`options`], with past demands of the days that the policies' orders cover, made up to so many days after the fit:

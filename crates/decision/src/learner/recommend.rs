@@ -14,6 +14,7 @@ use flywheel_algo::recommend::rank::{Ranker, facts};
 use flywheel_algo::recommend::rules::{Placed, Similar};
 use flywheel_algo::recommend::serve::{List, OwnedItems};
 use flywheel_algo::recommend::{Recommender, Training, fit, load};
+use flywheel_base::calendar::{moment_of, shown_at, time_zone};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm, TuneMeasure};
 use flywheel_warehouse::WriteMode;
@@ -25,6 +26,7 @@ use self::listing::{Listing, Sources, Wanted, in_stock, reason};
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
 use crate::artifact::Artifacts;
 use crate::context::Context;
+use crate::frame::Frame;
 use crate::table::ColumnType::{Integer, Moment, Number, Text};
 
 /// The user whose list is for everybody of whom nothing is known.
@@ -75,6 +77,8 @@ struct Data {
     rows: usize,
     /// Rows of later than the moment of the fit, which were left out.
     later: usize,
+    /// What is told of rows that are of hardly later than the fit.
+    ahead: Option<String>,
 }
 
 /// Fits, judges on held-back time if asked to, and scores everybody.
@@ -104,7 +108,8 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     let what = format!("learner \"{name}\": interactions");
     let frame = ctx.frame(&what, &settings.interactions).await?;
     let (user_ids, item_ids, moments) =
-        (frame.ids("user_id")?, frame.ids("item_id")?, frame.moments("at")?);
+        (frame.ids("user_id")?, frame.ids("item_id")?, moments(settings, &frame)?);
+    let ahead = ahead(settings, &moments, ctx.now);
     refuse_everybody(&what, &user_ids)?;
     let weights =
         if frame.has("weight") { frame.numbers("weight")? } else { vec![Some(1.0); frame.rows()] };
@@ -160,7 +165,19 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
             catalogue.get(of_item(index)).map_or_else(|| unknown.clone(), |item| item.facts.clone())
         })
         .collect();
-    Ok(Data { users, items, interactions, texts, vectors, names, listing, facts, rows, later })
+    Ok(Data {
+        users,
+        items,
+        interactions,
+        texts,
+        vectors,
+        names,
+        listing,
+        facts,
+        rows,
+        later,
+        ahead,
+    })
 }
 
 /// Fails if a user is called as everybody's list is: one of them would stand in the other's place.
@@ -341,7 +358,8 @@ fn fit_and_serve(
         let mut detail = json!({"algorithm": algorithm, "evidence": "none yet"});
         if let Some((detail, notice)) = detail.as_object_mut().zip(all_later(data.later, now)) {
             detail.insert("later".to_owned(), json!(data.later));
-            detail.insert("notices".to_owned(), json!([notice]));
+            let notices: Vec<String> = std::iter::once(notice).chain(data.ahead.clone()).collect();
+            detail.insert("notices".to_owned(), json!(notices));
         }
         let nobody = vec![Vec::new(); data.users.len() + 1];
         return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
@@ -380,12 +398,52 @@ fn fit_and_serve(
         if data.later > 0 {
             object.insert("later".to_owned(), json!(data.later));
         }
-        if let Some(notice) = border.and_then(|border| unjudged(&data.interactions, border)) {
-            object.insert("notices".to_owned(), json!([notice]));
+        let unjudged = border.and_then(|border| unjudged(&data.interactions, border));
+        let notices: Vec<String> = unjudged.into_iter().chain(data.ahead.clone()).collect();
+        if !notices.is_empty() {
+            object.insert("notices".to_owned(), json!(notices));
         }
     }
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
+}
+
+/// How far ahead of UTC clocks are at most, in microseconds.
+const AHEAD_MAX_US: i64 = 14 * 3_600_000_000;
+
+/// The moments of interactions: those at which clocks of the learner's zone showed `at`, if it names one.
+pub(crate) fn moments(settings: &Recommend, frame: &Frame<'_>) -> Result<Vec<i64>> {
+    let mut moments = frame.moments("at")?;
+    if let Some(zone) = &settings.time_zone {
+        let zone = time_zone(zone)?;
+        for at in &mut moments {
+            *at = moment_of(Timestamp::from_micros(*at), zone).micros();
+        }
+    }
+    Ok(moments)
+}
+
+/// A moment as `at` of interactions shows it.
+pub(crate) fn shown(settings: &Recommend, at: Timestamp) -> Result<Timestamp> {
+    Ok(match &settings.time_zone {
+        Some(zone) => shown_at(at, time_zone(zone)?),
+        None => at,
+    })
+}
+
+/// What is told of interactions of later than `now` that are none of days to come: clocks ahead of UTC show hours that it has
+/// not reached yet.
+fn ahead(settings: &Recommend, moments: &[i64], now: Timestamp) -> Option<String> {
+    let latest = moments.iter().max().filter(|latest| **latest > now.micros())?;
+    let ahead = latest - now.micros();
+    let count = moments.iter().filter(|at| **at > now.micros()).count();
+    (settings.time_zone.is_none() && ahead <= AHEAD_MAX_US).then(|| {
+        format!(
+            "{count} interactions do not count yet, as they are up to {:.1} hours later than the fit; if `at` shows the \
+             clocks of a place ahead of UTC, name its zone in `time_zone`",
+            ahead as f64 / 3_600_000_000.0
+        )
+    })
 }
 
 /// What is told where nothing is learned although there are `later` rows.
@@ -757,6 +815,16 @@ mod tests {
         let none = Interactions::new(6, 9, Vec::new()).unwrap();
         assert_eq!(unjudged(&none, Timestamp::from_day(40)), None);
         assert_eq!(all_later(0, Timestamp::from_day(40)), None, "there is no row at all");
+        let (plain, zoned) = (declared("{}"), declared(r#"{"time_zone": "Asia/Shanghai"}"#));
+        let now = Timestamp::from_day(40);
+        let rows = |hours: i64| [0, now.micros() + hours * 3_600_000_000];
+        let told = ahead(&plain, &rows(8), now).unwrap();
+        assert!(told.starts_with("1 interactions") && told.contains("up to 8.0 hours"), "{told}");
+        assert_eq!(ahead(&plain, &rows(0), now), None);
+        assert_eq!(ahead(&plain, &rows(30), now), None, "a replay of days to come");
+        assert_eq!(ahead(&zoned, &rows(8), now), None);
+        assert_eq!(shown(&zoned, now).unwrap(), now.plus_micros(8 * 3_600_000_000));
+        assert_eq!(shown(&plain, now).unwrap(), now);
         let told = all_later(3, Timestamp::from_day(40)).unwrap();
         assert!(told.contains("3 interactions are of later than the fit, 1970-02-10"), "{told}");
     }

@@ -3,11 +3,14 @@
 pub(crate) mod serve;
 pub(crate) mod whole;
 
+use std::collections::BTreeMap;
+
 use flywheel_algo::online::ftrl::{self, Ftrl};
 use flywheel_algo::online::hashing::Hashing;
 use flywheel_algo::online::linear::{self, Linear};
 use flywheel_algo::online::logistic::{self, Logistic};
 use flywheel_algo::online::scaler::Scaler;
+use flywheel_algo::score::quality::auc;
 use flywheel_base::{Error, Result, Timestamp, statement, suggest};
 use flywheel_project::resource::learner::{Hashed, Predict, Score, ScoreAlgorithm};
 use flywheel_warehouse::WriteMode;
@@ -60,6 +63,9 @@ struct Stored {
     model: Model,
     positives: u64,
     examples: u64,
+    /// What is told of examples that were foretold better than fits foretell, as of the last fit with enough of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    too_good: Option<String>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -198,6 +204,7 @@ pub(super) async fn learn(
             through: None,
             positives: 0,
             examples: 0,
+            too_good: None,
         },
     };
     let progress = learn_rows(&frame, settings, &mut stored)?;
@@ -395,7 +402,30 @@ impl Stored {
                 settings.target, self.examples
             )
         });
-        few(self.examples).into_iter().chain(alone).collect()
+        few(self.examples).into_iter().chain(alone).chain(self.too_good.clone()).collect()
+    }
+
+    /// Notes whether the newest examples were foretold better than fits foretell, before they were learned: of each its row,
+    /// what was foretold and what came. With too few of them what was noted before stands.
+    fn judge(&mut self, rows: &[Vec<Cell>], foretold: &[(usize, f64, f64)]) -> Result<()> {
+        let count = foretold.len();
+        if count < whole::JUDGED_MIN {
+            return Ok(());
+        }
+        let newest = foretold.get(count - count / whole::HELD_ONE_OF..).unwrap_or_default();
+        let scores: Vec<f64> = newest.iter().map(|(_, score, _)| *score).collect();
+        let came: Vec<f64> = newest.iter().map(|(_, _, target)| *target).collect();
+        self.too_good = match auc(&scores, &came, 0.95)? {
+            Some(found) if whole::is_too_good(&found, &came) => {
+                let targets: Vec<f64> = foretold.iter().map(|(_, _, target)| *target).collect();
+                let column = |at: usize| telling(rows, foretold, at);
+                let which =
+                    "the newest examples are foretold almost without error before they are learned";
+                Some(whole::leaking(which, &self.features, &column, &targets, &found)?)
+            }
+            _ => None,
+        };
+        Ok(())
     }
 
     /// Whether the file still asks for the model that was learned.
@@ -444,10 +474,39 @@ fn numbers(row: &[Cell]) -> Vec<f64> {
     row.iter().map(number).collect()
 }
 
+/// Texts of a column beyond which it is not asked whether it tells the target by itself: each example may have its own.
+const TEXTS_MAX: usize = 20;
+
+/// A column by which examples are ranked: numbers as they are, and texts by how often the target came with them.
+fn telling(rows: &[Vec<Cell>], foretold: &[(usize, f64, f64)], at: usize) -> Vec<f64> {
+    let cell = move |row: usize| rows.get(row).and_then(|row| row.get(at));
+    let cells = || foretold.iter().map(move |(row, _, _)| cell(*row));
+    let mut texts: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (cell, (_, _, target)) in cells().zip(foretold) {
+        if let Some(Cell::Text(text)) = cell {
+            let (came, count) = texts.entry(text.as_str()).or_default();
+            *came += target;
+            *count += 1.0;
+        }
+    }
+    let many = texts.len() > TEXTS_MAX;
+    let number = |cell: Option<&Cell>| match cell {
+        Some(Cell::Number(number)) => *number,
+        Some(Cell::Text(text)) if !many => {
+            texts.get(text.as_str()).map_or(0.0, |(came, count)| came / count)
+        }
+        Some(Cell::Text(_)) => 0.0,
+        // That a value is missing tells as well as one.
+        Some(Cell::Missing) | None => f64::MIN,
+    };
+    cells().map(number).collect()
+}
+
 fn learn_rows(frame: &Frame<'_>, settings: &Score, stored: &mut Stored) -> Result<Progress> {
     let rows = matrix(frame, &stored.features, settings.hashed.is_some())?;
     let (targets, moments) = (targets(frame, settings)?, frame.moments("at")?);
     let mut progress = Progress::default();
+    let mut foretold = Vec::new();
     for (index, ((row, target), at)) in rows.iter().zip(targets).zip(moments).enumerate() {
         let Some(target) = target else { continue };
         let predicted = match &mut stored.model {
@@ -461,9 +520,13 @@ fn learn_rows(frame: &Frame<'_>, settings: &Score, stored: &mut Stored) -> Resul
             Model::Hashed(model) => model.learn(&stored.features, row, target > 0.5)?,
         };
         progress.add(predicted, target, index);
+        foretold.push((index, predicted, target));
         stored.examples += 1;
         stored.positives += u64::from(target > 0.5);
         stored.through = Some(at.max(stored.through.unwrap_or(i64::MIN)));
+    }
+    if settings.predict == Predict::Probability {
+        stored.judge(&rows, &foretold)?;
     }
     Ok(progress)
 }
@@ -494,7 +557,9 @@ async fn score(
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray};
+    use arrow::array::{
+        ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
 
@@ -541,7 +606,8 @@ mod tests {
         let told = |examples: u64, positives: u64| {
             let model = new_model(&settings, 1).unwrap();
             let features = vec!["age".to_owned()];
-            let stored = Stored { features, through: None, model, positives, examples };
+            let stored =
+                Stored { features, through: None, model, positives, examples, too_good: None };
             stored.notices(&settings)
         };
         assert_eq!(told(100, 40), Vec::<String>::new());
@@ -579,6 +645,46 @@ mod tests {
             assert!(error.contains("when 'yes' then 1"), "{error}");
             assert_eq!(read(texts(&[None, Some("")]), predict).unwrap(), [None, None]);
             assert_eq!(read(texts(&[None, Some("1")]), predict).unwrap(), [None, Some(1.0)]);
+        }
+    }
+
+    #[test]
+    fn a_column_that_tells_the_target_is_named_where_rows_are_learned_one_by_one() {
+        let told = |known: &dyn Fn(i64) -> f64, more: &str| {
+            let column = |of: &dyn Fn(i64) -> f64| {
+                Arc::new(Float64Array::from((0..600).map(of).collect::<Vec<_>>())) as ArrayRef
+            };
+            let moments: Vec<i64> = (0..600).collect();
+            let target = |n: i64| f64::from(u8::from(n % 3 == 0));
+            let batch = RecordBatch::try_from_iter([
+                ("at", Arc::new(TimestampMicrosecondArray::from(moments)) as ArrayRef),
+                ("left", column(&target)),
+                ("noise", column(&|n| (n * 7 % 11) as f64)),
+                ("ended", column(known)),
+            ])
+            .unwrap();
+            let file = format!(
+                "{{\"examples\": \"select 1\", \"target\": \"left\", \"algorithm\": \"online\"{more}}}"
+            );
+            let settings: Score = serde_json::from_str(&file).unwrap();
+            let features = vec!["noise".to_owned(), "ended".to_owned()];
+            let model = new_model(&settings, 2).unwrap();
+            let mut stored = Stored {
+                features,
+                through: None,
+                model,
+                positives: 0,
+                examples: 0,
+                too_good: None,
+            };
+            learn_rows(&Frame::new("test", vec![batch]), &settings, &mut stored).unwrap();
+            stored.notices(&settings)
+        };
+        for more in ["", ", \"hashed\": {}"] {
+            let leak = told(&|n| if n % 3 == 0 { 9.0 } else { 1.0 }, more);
+            assert!(leak.len() == 1 && leak[0].contains("\"ended\" alone tells"), "{leak:?}");
+            assert!(leak[0].contains("before they are learned"), "{leak:?}");
+            assert_eq!(told(&|n| (n % 5) as f64, more), Vec::<String>::new());
         }
     }
 }

@@ -50,6 +50,9 @@ const CHOSEN_CONFIDENCE: f64 = 0.999;
 /// Units of an arm below which a ranking is told to be luck.
 const ARM_MIN: usize = 100;
 
+/// An arm with fewer than one unit in so many is told to be small beside the other one.
+const UNEVEN: usize = 10;
+
 #[derive(Serialize)]
 struct Row {
     unit_id: String,
@@ -133,8 +136,8 @@ pub(super) async fn learn(
     let without = all.treated.len() - with;
     notices.extend(of_scores);
     notices.extend(match few(with, without) {
-        Some(few) => Some(few),
-        None => chosen(&known, &held)?,
+        Some(few) => vec![few],
+        None => uneven(with, without).into_iter().chain(chosen(&known, &held)?).collect(),
     });
     let mut detail = json!({
         "features": stored.features,
@@ -243,6 +246,18 @@ fn few(with: usize, without: usize) -> Option<String> {
         format!(
             "the experiment has {with} treated units and {without} others; with fewer than {ARM_MIN} of each the ranking \
              is most likely luck"
+        )
+    })
+}
+
+/// What is told of an experiment whose one arm is far smaller than the other: the smaller one says how much it tells.
+fn uneven(with: usize, without: usize) -> Option<String> {
+    let all = with + without;
+    (with.min(without) * UNEVEN < all).then(|| {
+        format!(
+            "the experiment has {with} treated units and {without} others, and tells no more than one with {} of each: a larger \
+             holdout, or more treated units, would tell more",
+            2 * with * without / all
         )
     })
 }
@@ -365,6 +380,11 @@ mod tests {
         assert_eq!(few(100, 100), None);
         let told = few(12, 400).unwrap();
         assert!(told.contains("12 treated units and 400 others"), "{told}");
+        assert_eq!(uneven(200, 1_800), None);
+        for (with, without) in [(100, 1_900), (1_900, 100)] {
+            let told = uneven(with, without).unwrap();
+            assert!(told.contains("no more than one with 190 of each"), "{told}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::decide::{GLOBAL_HOLDOUT, HOLDOUT};
 use crate::frame::{Frame, Texts};
-use crate::outcome::{final_before, literal, measured};
+use crate::outcome::{Through, final_before, literal, measured};
 use crate::table::{LiftSumRow, SystemTable};
 use crate::verify::{kept_text, policy_text};
 
@@ -112,11 +112,12 @@ impl Sums {
             })?,
             None => BTreeMap::new(),
         };
+        let through = Through::load(ctx).await?;
         let mut next = BTreeMap::new();
         let mut settled = BTreeMap::new();
         for (name, policy) in policies {
             let Some(outcome) = &policy.outcome else { continue };
-            let before = final_before(ctx.now, outcome).micros();
+            let before = final_before(through.known(name, ctx.now), outcome).micros();
             let window = outcome.window.micros;
             let by_variant = matches!(policy.choose, Choose::Experiment(_));
             let same = |last: &&Settled| {

@@ -24,7 +24,7 @@ pub const ALL: &str = "*";
 /// How far back units are followed at most, in microseconds: 400 days. What happened before is neither read nor counted.
 const FOLLOWED_US: i64 = 400 * 86_400_000_000;
 /// What the queries are called in messages.
-const WHAT: &str = "lift of all policies together";
+pub(super) const WHAT: &str = "lift of all policies together";
 
 /// A unit that any policy decided for.
 #[derive(Clone, Debug, PartialEq)]

@@ -83,8 +83,13 @@ pub(crate) fn cost_of(name: &str, budget: &Budget, unit: &Unit) -> Result<f64> {
         Cost::Column(column) => (number_of(unit, column), column.as_str()),
     };
     cost.filter(|cost| (0.0..=MOST).contains(cost)).ok_or_else(|| {
+        let has = match cost {
+            Some(cost) if cost < 0.0 => "a cost below 0",
+            Some(cost) if cost > MOST => "a cost above nine billion",
+            _ => "no cost",
+        };
         Error::invalid(format!(
-            "policy \"{name}\": the unit \"{}\" has no cost in \"{column}\"",
+            "policy \"{name}\": the unit \"{}\" has {has} in \"{column}\"",
             unit.id
         ))
         .hint("Give each unit of the audience a number of 0 or more, such as `coalesce(cost, 0)`.")
@@ -195,9 +200,15 @@ mod tests {
         let by_column = budget(&json!({"cost": "cost"}));
         assert_eq!(cost_of("p", &by_column, &unit(&json!(2.5))).unwrap(), 2.5);
         assert_eq!(cost_of("p", &by_column, &unit(&json!("0.1"))).unwrap(), 0.1);
-        for none in [json!(null), json!(-1), json!("much")] {
-            let error = cost_of("p", &by_column, &unit(&none)).unwrap_err();
-            assert!(error.message().contains("\"u1\" has no cost in \"cost\""), "{error:?}");
+        for (wrong, has) in [
+            (json!(null), "no cost"),
+            (json!(-1), "a cost below 0"),
+            (json!("much"), "no cost"),
+            (json!(1e12), "a cost above nine billion"),
+        ] {
+            let error = cost_of("p", &by_column, &unit(&wrong)).unwrap_err();
+            let told = format!("\"u1\" has {has} in \"cost\"");
+            assert!(error.message().contains(&told), "{error:?}");
         }
         let mut purse = Purse { left: millionths(0.3) };
         for _ in 0..3 {

@@ -52,8 +52,15 @@ pub struct ExperimentRow {
     /// be none.
     #[serde(default)]
     pub p_value: Option<f64>,
-    /// `open`, `better`, `worse`, `safe`, `breached` or `split-broken`; before the first decision `balanced` or `biased`.
+    /// `open`, `better`, `worse`, `safe`, `breached`, `unmeasured` or `split-broken`; before the first decision `balanced` or
+    /// `biased`.
     pub standing: String,
+    /// Since when the experiment is not what it began as.
+    #[serde(default)]
+    pub changed_at: Option<Timestamp>,
+    /// In which keys of its file, with commas between them.
+    #[serde(default)]
+    pub changed: Option<String>,
 }
 
 /// Its definition.
@@ -85,7 +92,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         (
             "lower",
             Number,
-            "lower end of its interval, which stays valid however often one looks: 95 % for all variants, the outcome and all declared metrics together; of what was before 99.9 % for each",
+            "lower end of its interval, which stays valid however often one looks: 95 % for all variants, the outcome, its value and all declared metrics together; of what was before 99.9 % for each",
         ),
         ("upper", Number, "upper end of that interval"),
         ("variance_saved", Number, "share of variance that the pre-period took away; none without"),
@@ -103,7 +110,17 @@ pub(super) const TABLE: SystemTable = SystemTable {
         (
             "standing",
             Text,
-            "open (not known yet), better, worse; a guardrail: safe, breached; before: balanced, biased (p_value below 0.001); split-broken if split_p is below 0.001",
+            "open (not known yet), better, worse; a guardrail: safe, breached; before: balanced, biased (p_value below 0.001); split-broken if split_p is below 0.001; unmeasured if it could not be read",
+        ),
+        (
+            "changed_at",
+            Moment,
+            "since when the experiment is not what it began as; none while it is. What it shows mixes before and after",
+        ),
+        (
+            "changed",
+            Text,
+            "keys of its file that have changed since it began, with commas between them",
         ),
     ],
 };

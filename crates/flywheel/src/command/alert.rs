@@ -60,6 +60,22 @@ async fn list(app: &App) -> Result<Exit> {
         }
     }
     app.output.grid(&grid)?;
+    let lost = alert::undelivered(&workspace)?;
+    if !lost.is_empty() {
+        app.output.message("alerts that did not arrive:");
+        let mut grid = Grid::new(&["of", "action", "status", "#tries", "next try", "error"]);
+        for one in lost {
+            grid.row(vec![
+                one.alert.or(one.schedule).unwrap_or_default(),
+                one.action,
+                one.status.to_owned(),
+                one.attempts.to_string(),
+                one.next_at.unwrap_or_else(|| "given up".to_owned()),
+                one.error.unwrap_or_default(),
+            ]);
+        }
+        app.output.grid(&grid)?;
+    }
     Ok(Exit::Done)
 }
 

@@ -3,11 +3,15 @@
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_runtime::Access;
+use flywheel_state::AUDIT_HEAD_PASSED;
 use serde_json::json;
 
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
+
+/// Notes of a log that did not end as its head said that are told, the newest ones.
+const PASSED_MAX: u32 = 10;
 
 /// Options of `flywheel audit`.
 #[derive(Debug, Args)]
@@ -52,10 +56,18 @@ impl Runs for Audit {
             }
             Verb::Verify => match workspace.store.verify_audit()? {
                 Ok(entries) if app.output.format == Format::Json => {
-                    app.output.json(&json!({"ok": true, "entries": entries}))?;
+                    let passed = workspace.store.audit_rows_of(AUDIT_HEAD_PASSED, PASSED_MAX)?;
+                    let passed: Vec<i64> = passed.iter().map(|row| row.number).collect();
+                    app.output.json(&json!({"ok": true, "entries": entries, "passed": passed}))?;
                     Ok(Exit::Done)
                 }
                 Ok(entries) => {
+                    for row in workspace.store.audit_rows_of(AUDIT_HEAD_PASSED, PASSED_MAX)? {
+                        app.output.message(&format!(
+                            "warning: entry {} at {} notes that the log did not end as audit.head said: {}",
+                            row.number, row.at, row.detail
+                        ));
+                    }
                     app.output.line(&format!("all {entries} entries are as they were written"))?;
                     Ok(Exit::Done)
                 }

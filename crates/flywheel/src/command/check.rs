@@ -2,9 +2,9 @@
 
 use clap::Args;
 use flywheel_base::{Error, Result};
-use flywheel_project::Project;
+use flywheel_project::{Diagnostic, Diagnostics, Project, SourceFile, Span};
 use flywheel_runtime::access::{self, Misfit};
-use flywheel_runtime::{Access, connectors, metadata};
+use flywheel_runtime::{Access, Workspace, connectors, metadata};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -21,12 +21,16 @@ impl Runs for Check {
         let dir = app.dir()?;
         match Project::load_with(&dir, &connectors::schemas(), &app.choices) {
             Ok(project) => {
-                let misfits = misfits(&app, &project).await?;
-                if let Some(first) = misfits.first() {
-                    return told(&app, &misfits, first);
-                }
+                let lake = lake(&app, &project).await?;
                 let mut warnings = project.warnings.clone();
                 warnings.extend(project.vault().unusable(&dir)?);
+                if let Some(lake) = &lake {
+                    let misfits = Box::pin(access::misfits(lake)).await?;
+                    if let Some(first) = misfits.first() {
+                        return told(&app, &misfits, first);
+                    }
+                    warnings.extend(closed(Box::pin(access::closed_views(lake)).await?));
+                }
                 if app.output.format == Format::Json {
                     app.output.json(&warnings)?;
                     return Ok(Exit::Done);
@@ -54,13 +58,25 @@ impl Runs for Check {
     }
 }
 
-/// What only the lake knows of rules: columns and expressions that do not fit its tables. A project that has
-/// no lake yet has nothing to compare with.
-async fn misfits(app: &App, project: &Project) -> Result<Vec<Misfit>> {
+/// The project as its lake knows it, if it has rules: which columns and expressions fit, and which views name what is hidden.
+/// A project that has no lake yet has nothing to compare with.
+async fn lake(app: &App, project: &Project) -> Result<Option<Workspace>> {
     if project.rules.is_empty() || !metadata::is_there(&project.dir, &project.file) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    access::misfits(&app.open(Access::Read).await?).await
+    app.open(Access::Read).await.map(Some)
+}
+
+/// Views that name hidden columns, as warnings at their rules.
+fn closed(views: Vec<Misfit>) -> Diagnostics {
+    let mut out = Diagnostics::default();
+    for one in views {
+        let mut warning = Diagnostic::warning(Span::new(one.line, 1, 0), one.message);
+        warning.hint = one.hint;
+        // The line is not repeated: rules may hold keys.
+        out.push_hidden(&SourceFile::new(&one.file, ""), warning);
+    }
+    out
 }
 
 fn told(app: &App, misfits: &[Misfit], first: &Misfit) -> Result<Exit> {

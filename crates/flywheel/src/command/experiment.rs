@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Subcommand};
 use flywheel_base::{Error, Result};
 use flywheel_decision::experiment;
+use flywheel_decision::experiment::Standings;
 use flywheel_decision::experiment::plan::Plan;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_runtime::{Access, policy};
@@ -98,10 +99,17 @@ fn object(row: &ExperimentRow) -> Result<Value> {
     if let Some(at) = object.get_mut("at") {
         *at = row.at.to_string().into();
     }
+    if let (Some(changed), Some(at)) = (object.get_mut("changed_at"), row.changed_at) {
+        *changed = at.to_string().into();
+    }
     Ok(object)
 }
 
-fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
+fn show(app: &App, standings: &Standings) -> Result<Exit> {
+    let Standings { rows, errors } = standings;
+    for error in errors {
+        app.output.message(&error.report());
+    }
     if app.output.format == Format::Json {
         app.output.json(&rows.iter().map(object).collect::<Result<Vec<_>>>()?)?;
         return Ok(Exit::Done);
@@ -125,6 +133,7 @@ fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
     for row in rows {
         let interval = match row.lower.zip(row.upper) {
             Some((lower, upper)) => format!("[{lower:+.4}, {upper:+.4}]"),
+            None if row.standing == "unmeasured" => "cannot be read".to_owned(),
             None => "not enough yet".to_owned(),
         };
         grid.row(vec![
@@ -155,11 +164,14 @@ fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
              multiple_exposure: keep"
         ));
     }
-    for text in experiment::warnings(rows).iter().filter(|text| text.contains(" differed before "))
-    {
+    let told = experiment::warnings(rows);
+    let shown = |text: &&String| {
+        text.contains(" differed before ") || text.contains(" is not what it began as")
+    };
+    for text in told.iter().filter(shown) {
         app.output.message(text);
     }
-    if rows.is_empty() {
+    if rows.is_empty() && errors.is_empty() {
         app.output.message("no policy is an experiment");
     }
     Ok(Exit::Done)

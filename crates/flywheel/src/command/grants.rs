@@ -108,6 +108,15 @@ fn show(app: &App, access: &Effective) -> Result<()> {
             one.hidden.to_string(),
         ]);
     }
+    for one in &access.lacking {
+        let reads = one.reads.iter().map(|(kind, name)| format!("{} {name}", kind.word()));
+        app.output.message(&format!(
+            "warning: {} {} is granted and not seen, since it reads what is not granted: {}",
+            one.kind.word(),
+            one.name,
+            names(&reads.collect::<Vec<_>>())
+        ));
+    }
     app.output.grid(&grid)
 }
 

@@ -155,7 +155,13 @@ async fn cutover(app: &App, name: &str, skip: &[String]) -> Result<Exit> {
     let progress = Progress::new(app.output, "migrate");
     let completed = migrate::complete_cutover(&workspace, name, &progress).await;
     drop(progress);
-    completed?;
+    let refused = completed?;
+    if refused > 0 {
+        app.output.message(&format!(
+            "{refused} rows of the target do not fit into the old system as they are, so that changes of \
+             them do not flow back; see `flywheel quarantine list`"
+        ));
+    }
     app.output.message(&match &prepared.back {
         Some(path) => format!(
             "cut over: people can work with the target. Its changes flow back with every `flywheel sync`, by {}",
@@ -270,6 +276,9 @@ fn shown(app: &App, found: &[Verified]) -> Result<Exit> {
                 let first: Vec<&str> = keys.iter().map(String::as_str).take(KEYS_SHOWN).collect();
                 app.output.message(&format!("{}: {what}: {}", one.stream, first.join(" · ")));
             }
+        }
+        if let Some(columns) = difference.in_columns() {
+            app.output.message(&format!("{}: values differ in: {columns}", one.stream));
         }
         if one.rows_rejected > 0 {
             app.output.message(&format!(

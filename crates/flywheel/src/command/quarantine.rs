@@ -29,7 +29,7 @@ pub(crate) struct Quarantine {
 enum Verb {
     /// Shows rows that were set aside, with file, line and reason
     List {
-        /// Shows also rows that were replayed or discarded
+        /// Shows also rows that were replayed or discarded, or superseded by a later read of the whole stream
         #[arg(long)]
         all: bool,
     },

@@ -44,6 +44,9 @@ pub(crate) struct Serve {
     /// Reads the web pages from a folder at each request, ui/dist if none is named: for whoever changes the pages
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "ui/dist")]
     dev: Option<PathBuf>,
+    /// Prints a link by which this owner sets a new password: for when no owner can log in
+    #[arg(long, value_name = "USER")]
+    owner_link: Option<String>,
 }
 
 /// The shortest time between turns.
@@ -134,6 +137,7 @@ impl Runs for Serve {
             telemetry,
             pages: self.dev,
             postgres,
+            owner_link: self.owner_link,
             ..Options::default()
         };
         serve(&app, workspace, clock, options, listener, None).await
@@ -157,6 +161,7 @@ pub(crate) async fn serve(
     let at = listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
     let secure = options.tls.is_some();
     let has_pages = options.pages.is_some() || flywheel_server::has_pages();
+    let named = options.owner_link.clone();
     let server = Server::new(workspace, clock, options)?;
     let stopper = server.stopper();
     if !secure && !is_private(at.ip()) {
@@ -170,9 +175,12 @@ pub(crate) async fn serve(
     match server.setup_link().await? {
         Some(link) => {
             app.output.line(&format!("{base}{link}"))?;
-            app.output.message(
-                "Open this link to make the first user, the owner. It works once, for three days.",
-            );
+            let use_of_it = match named {
+                Some(name) => format!("to set a new password for \"{name}\""),
+                None => "to make the first user, the owner".to_owned(),
+            };
+            app.output
+                .message(&format!("Open this link {use_of_it}. It works once, for three days."));
         }
         None => app.output.line(&base)?,
     }
@@ -199,7 +207,7 @@ pub(crate) async fn serve(
         served = &mut serving => { served?; return Ok(Exit::Done) }
         () = asked_to_stop() => {}
     }
-    app.output.message("Stopping: what is under way ends first. Ctrl-C once more stops at once; nothing acknowledged is lost.");
+    app.output.message("Stopping: requests under way are answered first; work is cut off, and the next turn or run goes on with it. Ctrl-C once more stops at once; nothing acknowledged is lost.");
     stopper.cancel();
     tokio::select! {
         served = serving => served?,

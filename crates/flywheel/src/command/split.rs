@@ -228,6 +228,10 @@ fn verified(app: &App, found: &SplitVerified) -> Result<Exit> {
                 first.join(" · ")
             ));
         }
+        if let Some(columns) = difference.in_columns() {
+            let about = format!("{} of part {}", of.stream, one.part);
+            app.output.message(&format!("{about}: values differ in: {columns}"));
+        }
     }
     for wrong in &found.wrong_rows {
         let part = wrong.part.as_ref().map_or_else(String::new, |part| format!(" of part {part}"));

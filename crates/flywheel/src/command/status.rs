@@ -118,6 +118,10 @@ fn followed(one: &FollowedStatus) -> String {
                 "SET ASIDE: {aside}, tried again at {next}; the rest of sync {sync} goes on{until}: {why}"
             )
         }
+        ("partial", None) => {
+            let stopped = one.aside.join(", ");
+            format!("STOPPED: {stopped}; the rest of sync {sync} goes on{until}: {why}")
+        }
         ("paused", _) => format!("PAUSED: sync {sync} is not followed{until}: {why}"),
         ("stopped", _) => format!("sync {sync} is followed while `flywheel serve` runs{until}"),
         (state, _) if why.is_empty() => format!("sync {sync}: {state}{until}"),
@@ -186,6 +190,15 @@ fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
     ))?;
     if let Some(why) = &policy.failed {
         app.output.line(&format!("FAILED: {why}"))?;
+    }
+    if let Some(count) = policy.without_forecast {
+        app.output.line(&format!(
+            "{count} units have no forecast, so that nothing is ordered for them"
+        ))?;
+    }
+    if let Some(why) = &policy.unread {
+        let since = policy.unread_since.as_deref().unwrap_or_default();
+        app.output.line(&format!("OUTCOMES NOT READ since {since}: {why}"))?;
     }
     if let Some(why) = &policy.split_broken {
         app.output.line(&format!("SPLIT BROKEN: {why}"))?;

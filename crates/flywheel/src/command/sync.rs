@@ -129,7 +129,7 @@ impl Runs for Sync {
                 .hint("Name one: `flywheel sync NAME --restart --stream STREAM`.")),
         };
         drop(progress);
-        let Synced { landed, errors } = synced?;
+        let Synced { landed, errors, .. } = synced?;
         let mut errors = errors.into_iter();
         let first = errors.next();
         if first.is_none() || !landed.is_empty() || app.output.format == Format::Json {

@@ -186,6 +186,7 @@ fn standing(standing: &str) -> String {
         "balanced" => "一致",
         "biased" => "此前已有差异",
         "split-broken" => "分组异常",
+        "unmeasured" => "无法读取",
         _ => return escape(standing),
     };
     both(standing, zh)

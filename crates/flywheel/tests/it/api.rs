@@ -359,6 +359,13 @@ async fn the_reference_describes_what_may_stand_after_an_address() {
     };
     assert_eq!(parameter("/v1/runs/{run}/log", "after")["in"], "query");
     assert_eq!(parameter("/v1/recommend", "k")["required"], false);
+    for name in ["learner", "unit"] {
+        let needed = parameter("/v1/recommend", name);
+        assert_eq!(
+            (&needed["required"], &needed["schema"]["type"]),
+            (&json!(true), &json!("string"))
+        );
+    }
     assert_eq!(parameter("/v1/quarantine", "status")["schema"]["type"], json!(["string"]));
     // Nothing refers to a place that this document does not have.
     let text = described.to_string();

@@ -418,6 +418,117 @@ fn a_late_order_is_learned_if_decisions_settle_and_a_changed_file_learns_anew() 
     assert_eq!(learned("prompt"), format!("{all},2.0"), "anew from the log, late orders too");
 }
 
+#[test]
+fn outcomes_that_cannot_be_read_hold_up_their_policy_alone_and_are_made_up_for() {
+    let made = || {
+        let house = shop(
+            40,
+            &[("best", "  explore: 100%\n")],
+            "choose: {bandit: {learner: best}}\nevery: 1d\n",
+        );
+        let offer = house.read("policies/offer.yaml");
+        let credited = "  window: 1d\n  attribution: {methods: [last-touch]}\n";
+        let offer = offer.replace("  window: 1d\n", credited);
+        house.write("policies/offer.yaml", &offer);
+        let other = offer.replace("policy: offer", "policy: other");
+        let plain = "choose: {candidates: [{name: hello}]}";
+        let other = other.replace("choose: {bandit: {learner: best}}", plain);
+        house.write("policies/other.yaml", other);
+        for number in 1..8_i64 {
+            let mut orders = String::from(ORDERS_HEAD);
+            for id in (0..40).filter(|id| id % 3 == number % 3) {
+                orders.push_str(&format!("o{number}-{id},c{id:04},{} 12:00:00,20\n", day(number)));
+            }
+            house.write(&format!("data/orders-{}.csv", day(number)), orders);
+        }
+        house
+    };
+    let (whole, broken) = (made(), made());
+    whole.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(6))]);
+    broken.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(2))]);
+    let measured = |house: &House, turn: i64| {
+        house.sql(&format!(
+            "select policy || ' ' || measured from system.lift where turn = {turn} order by policy"
+        ))
+    };
+    let learned =
+        "select sum(decisions), round(sum(coalesce(reward * decisions, 0))) from learn.best";
+    let (known, stood) = (broken.cell(learned), measured(&broken, 3));
+
+    let file = broken.read("policies/offer.yaml");
+    let unit = file.replace("customer_id as unit_id, at,", "customer_id as unit, at,");
+    assert_ne!(unit, file);
+    broken.write("policies/offer.yaml", unit);
+    let said = broken.fails(3, &["turn", "--replay", &day(3)]);
+    let place = "policies/offer.yaml:1: policy \"offer\": outcome events: the query has no column";
+    assert!(said.contains(place) && said.contains("no window of this policy closes"), "{said}");
+    // It decides by what it knew, and nothing is learned or measured of it; the other one goes on.
+    let decided = "select count(*) from system.decisions where policy = 'offer' and turn = 4";
+    assert_eq!(broken.cell(decided), "40");
+    assert_eq!(broken.cell(learned), known);
+    let stands = measured(&broken, 4);
+    assert_eq!(stands[0], stood[0]);
+    assert_ne!(stands[1], stood[1]);
+    let joined = "select distinct policy from system.outcomes where turn = 4";
+    assert_eq!(broken.sql(joined), ["other"]);
+    let since = format!("OUTCOMES NOT READ since {}", day(2));
+    let status = broken.ok(&["status"]);
+    assert!(status.contains(&since) && !status.contains("cut off"), "{status}");
+    let status: Value = serde_json::from_str(&broken.ok(&["status", "--output", "json"])).unwrap();
+    let unread = |at: usize| status["policies"][at]["unread"].as_str();
+    assert!(unread(0).unwrap().contains("outcome events") && unread(1).is_none(), "{status}");
+
+    // The next day something else is wrong; the clock of its outcomes still stands where it stood.
+    broken.write("policies/offer.yaml", file.replace("revenue as value", "revenu as value"));
+    assert!(broken.fails(3, &["turn", "--replay", &day(4)]).contains("revenu"));
+    assert!(broken.ok(&["status"]).contains(&since));
+    assert_eq!(broken.cell(learned), known);
+
+    broken.write("policies/offer.yaml", &file);
+    broken.ok(&["turn", "--replay", &format!("{}..{}", day(5), day(6))]);
+    let all =
+        "select o.policy, o.event_id, o.unit_id, o.value, o.attribution, cast(d.decided_at as date)
+               from system.outcomes o join system.decisions d on d.decision_id = o.decision_id
+               order by o.policy, o.event_id";
+    assert_eq!(broken.sql(all), whole.sql(all), "as if it had been read on time");
+    let credits = "select policy, event_id, unit_id, last_touch, cast(touched_at as date) from system.credits order by policy, event_id";
+    assert_eq!(broken.sql(credits), whole.sql(credits));
+    assert!(broken.sql(credits).iter().any(|credit| credit.starts_with("offer,o4-")));
+    assert_eq!(measured(&broken, 7), measured(&whole, 7));
+    let closed = format!(
+        "select count(*), round(cast(count(o.decision_id) as double)) from system.decisions d
+         left join (select distinct decision_id from system.outcomes) o on o.decision_id = d.decision_id
+         where d.policy = 'offer' and d.arm = 'treatment' and cast(d.decided_at as date) <= date '{}'",
+        day(5)
+    );
+    assert_eq!(broken.cell(learned), broken.cell(&closed));
+    assert!(!broken.ok(&["status"]).contains("NOT READ"));
+}
+
+#[test]
+fn a_trial_stays_as_it_is_while_outcomes_cannot_be_read() {
+    let house = shop(
+        400,
+        &[("first", "  explore: 100%\n"), ("second", "  explore: 50%\n")],
+        "choose: {bandit: {learner: first, canary: {patience: 2d}}}\n",
+    );
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(1))]);
+    house.ok(&["policy", "promote", "offer", "second", "--despite", "a wish"]);
+    house.ok(&["turn", "--replay", &day(2)]);
+    let file = house.read("policies/offer.yaml");
+    house.write("policies/offer.yaml", file.replace("revenue as value", "revenu as value"));
+    for number in 3..7 {
+        house.fails(3, &["turn", "--replay", &day(number)]);
+    }
+    let moves = "select count(*) from system.canaries";
+    assert_eq!(house.cell(moves), "1", "its patience is over, and nothing is known");
+    let tried = "select count(*) > 0 from system.decisions where canary = 1 and turn = 7";
+    assert_eq!(house.cell(tried), "true");
+    house.write("policies/offer.yaml", file);
+    house.ok(&["turn", "--replay", &day(7)]);
+    assert_eq!(house.cell(moves), "2");
+}
+
 /// How often a replay is killed before it may end.
 const KILLS: u64 = 12;
 
@@ -555,6 +666,82 @@ fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
         standing.as_array().unwrap().iter().all(|row| row["units"].is_null() || row["units"] == 0),
         "{standing}"
     );
+}
+
+#[test]
+fn guardrails_are_watched_although_outcome_and_others_cannot_be_read() {
+    let house = shop(
+        600,
+        &[],
+        "every: 2d\nchoose:\n  experiment:\n    variants: [{name: plain}, {name: bold}]\n    guardrails:\n      - name: calls\n        better: lower\n        harm_max: 10%\n        events: select order_id as event_id, customer_id as unit_id, att as at from {{ source('raw', 'orders') }}\n      - name: returns\n        better: lower\n        harm_max: 10%\n        events: select order_id as event_id, customer_id as unit_id, at from {{ source('raw', 'orders') }} where revenue < 0\n",
+    );
+    house.ok(&["turn", "--replay", &day(0)]);
+    let first =
+        "select unit_id, action from system.decisions where arm = 'treatment' order by unit_id";
+    let mut rng = Rng::new(4);
+    let mut orders = String::from(ORDERS_HEAD);
+    for (number, line) in house.sql(first).iter().enumerate() {
+        let (unit, variant) = line.split_once(',').unwrap();
+        if rng.chance(0.4) {
+            orders.push_str(&format!("o{number},{unit},{} 10:00:00,5\n", day(1)));
+        }
+        if rng.chance(if variant == "bold" { 0.4 } else { 0.02 }) {
+            orders.push_str(&format!("r{number},{unit},{} 11:00:00,-5\n", day(1)));
+        }
+    }
+    house.write(&format!("data/orders-{}.csv", day(1)), orders);
+    let file = house.read("policies/offer.yaml");
+    house.write("policies/offer.yaml", file.replace("revenue as value", "revenu as value"));
+    let said = house.fails(3, &["turn", "--replay", &day(1)]);
+    assert!(said.contains("guardrail \"calls\": unknown column \"att\""), "{said}");
+    assert!(said.contains("policy \"offer\": outcome events"), "{said}");
+    let rows = "select metric, standing, rate is null from system.experiments where turn = 2 order by metric";
+    assert_eq!(
+        house.sql(rows),
+        ["calls,unmeasured,true", "outcome,unmeasured,true", "returns,breached,false"]
+    );
+    let status = house.ok(&["status"]);
+    assert!(status.contains("PAUSED: guardrail \"returns\""), "{status}");
+
+    house.write("policies/offer.yaml", file);
+    house.fails(3, &["turn", "--replay", &day(2)]);
+    let outcome = "select standing <> 'unmeasured', rate > 0.3 from system.experiments where turn = 3 and metric = 'outcome'";
+    assert_eq!(house.sql(outcome), ["true,true"]);
+    let late = "select count(*) > 100, min(cast(late as int)) from system.outcomes";
+    assert_eq!(house.cell(late), "true,1");
+}
+
+#[test]
+fn an_experiment_that_is_not_what_it_began_as_says_so_and_since_when() {
+    let house = shop(
+        100,
+        &[],
+        "every: 1d\nchoose: {experiment: {variants: [{name: plain}, {name: bold}]}}\n",
+    );
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(1))]);
+    let changed =
+        "select distinct changed, cast(changed_at as date) from system.experiments where turn = ";
+    assert_eq!(house.sql(&format!("{changed}2")), [","]);
+    let file = house.read("policies/offer.yaml");
+    let young = file.replace("'customers') }}\naction", "'customers') }} where age < 50\naction");
+    assert_ne!(young, file);
+    house.write("policies/offer.yaml", &young);
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(2), day(3))]);
+    assert_eq!(house.cell(&format!("{changed}4")), format!("audience,{}", day(2)));
+    let shown = house.run(&["experiment", "show", "offer"]);
+    let shown =
+        String::from_utf8(shown.stdout).unwrap() + &String::from_utf8(shown.stderr).unwrap();
+    let told = format!("experiment \"offer\" is not what it began as: since {}", day(2));
+    assert!(shown.contains(&told) && shown.contains("mixes two populations"), "{shown}");
+
+    // Another salt begins a new one, of one population.
+    let salted = "variants: [{name: plain}, {name: bold}], salt: two";
+    house.write(
+        "policies/offer.yaml",
+        young.replace("variants: [{name: plain}, {name: bold}]", salted),
+    );
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(4), day(5))]);
+    assert_eq!(house.sql(&format!("{changed}6")), [","]);
 }
 
 /// An experiment with a ratio and a quantile of orders, and what else it says.

@@ -795,6 +795,45 @@ fn what_mariadb_prints_in_two_ways_is_compared_as_it_is_read() {
 }
 
 #[test]
+fn a_table_with_an_unsigned_key_is_mended() {
+    let database = maria().database();
+    maria().sql(
+        &database,
+        "create table t (id bigint unsigned primary key, v varchar(9));
+         insert into t values (1, 'a'), (9223372036854775808, 'b'), (18446744073709551615, 'c')",
+    );
+    let house = House::new();
+    house.write("flywheel.yaml", format!("name: {database}\n"));
+    house.write("password", MariaDb::PASSWORD);
+    house.write(
+        "connections/maria.yaml",
+        format!(
+            "connection: maria\ntype: mysql\noptions: {{host: 127.0.0.1, port: {}, database: {database}, user: {}, password: '${{file:password}}'}}\n",
+            maria().port(),
+            MariaDb::USER
+        ),
+    );
+    house.write(
+        "syncs/t.yaml",
+        "sync: t\nconnection: maria\nstreams:\n  - {stream: t, options: {table: t}, read: cdc, write: mirror, key: [id]}\n",
+    );
+    house.ok(&["sync"]);
+    for edit in [
+        "update raw.t set v = 'x' where v = 'c'",
+        "delete from raw.t where v = 'b'",
+        "insert into raw.t (id, v) values (18446744073709551614, 'ghost')",
+    ] {
+        house.ok(&["sql", "--landed", edit]);
+    }
+    house.ok(&["reconcile", "t", "--repair"]);
+    house.ok(&["reconcile", "t"]);
+    assert_eq!(
+        house.sql("select id, v from raw.t order by id"),
+        ["1,a", "9223372036854775808,b", "18446744073709551615,c"]
+    );
+}
+
+#[test]
 fn infinite_moments_are_compared_and_the_rows_that_have_them_are_missing() {
     let shop = Shop::new();
     shop.run(

@@ -47,6 +47,34 @@ fn in_database(house: &House, sql: &str) -> Vec<String> {
 const CHANGES: &str = "sync: b_out\nconnection: lake\ndestination: shop_db\nstreams:\n  - stream: customers\n    options: {table: raw.customers}\n    read: incremental\n    write: mirror\n    key: [id]\n    target: {table: customers}\n";
 
 #[test]
+fn a_key_that_is_not_unique_in_the_source_is_told_or_its_rows_are_set_aside() {
+    let merged = "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: full\n    write: merge\n    key: [id]\n    target: {table: people}\n";
+    let house = shop(merged);
+    house.write("data/1.csv", "id,name\n1,Ann\n2,Bob\n1,Cy\n");
+    let output = house.run(&["sync", "b_out"]);
+    let said = crate::house::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 rows have a key that another row"), "{said}");
+    assert_eq!(in_database(&house, "select * from people order by id"), ["1|Cy", "2|Bob"]);
+
+    // What replaces all rows, as a mirror of a whole read does, is made with the key.
+    for write in ["replace", "mirror"] {
+        let house = shop(&merged.replace("write: merge", &format!("write: {write}")));
+        house.write("data/1.csv", "id,name\n1,Ann\n2,Bob\n1,Cy\n");
+        house.ok(&["sync", "b_out"]);
+        assert_eq!(in_database(&house, "select * from people order by id"), ["1|Ann", "2|Bob"]);
+        let key = "select name from pragma_table_info('people') where pk > 0";
+        assert_eq!(in_database(&house, key), ["id"], "{write}");
+        let aside = "select code, status from system.quarantine";
+        assert_eq!(house.sql(aside), ["duplicate-key,open"], "{write}");
+        // Once the key is unique, nothing waits any more.
+        house.write("data/1.csv", "id,name\n1,Ann\n2,Bob\n3,Cy\n");
+        house.ok(&["sync", "b_out"]);
+        assert_eq!(house.sql(aside), ["duplicate-key,superseded"], "{write}");
+    }
+}
+
+#[test]
 fn only_what_changed_in_a_table_leaves_and_deleted_rows_are_removed() {
     let house = shop(CHANGES);
     house.ok(&["sync"]);

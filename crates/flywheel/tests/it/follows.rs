@@ -365,6 +365,46 @@ fn a_destination_that_fails_is_set_aside_while_the_others_go_on() {
 }
 
 #[test]
+fn a_followed_table_that_is_truncated_stops_alone_until_it_is_read_whole() {
+    let shop = Shop::new();
+    let house = &shop.house;
+    followed(&shop, "");
+    let server = Process::start(house);
+    let owner = Owner { session: server.owner(), server: &server };
+    until_state(&owner, "following");
+    shop.run("truncate orders");
+    shop.run("insert into customers (id, name) values (9001, 'beside')");
+    let told = until_state(&owner, "partial");
+    let streams = told["streams"].as_array().unwrap();
+    let stopped = streams.iter().filter(|one| one["aside"] == true);
+    let names: Vec<&str> = stopped.filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["shop.orders"], "{told}");
+    assert!(told["error"].as_str().unwrap().contains("truncated"), "{told}");
+    assert!(told["next_at"].is_null(), "no waiting mends it: {told}");
+    for n in 1..3 {
+        shop.run(&format!("insert into customers (id, name) values (910{n}, 'later'); insert into orders values ({n}, 1, 1, date_trunc('second', now()))"));
+        until("the other table", || {
+            let seen = house.cell(&format!("select count(*) from raw.customers where id = 910{n}"));
+            (seen != "1").then_some(seen)
+        });
+    }
+    assert_eq!(house.cell("select count(*) from raw.orders"), "1000", "it stays as it was");
+    until("the status", || {
+        let status = house.ok(&["status"]);
+        (!status.contains("STOPPED: shop.orders")).then_some(status)
+    });
+    drop(server);
+
+    house.ok(&["sync", "shop", "--restart", "--stream", "orders"]);
+    assert_eq!(shop.difference(), None);
+    let server = Process::start(house);
+    let owner = Owner { session: login(&server), server: &server };
+    until_state(&owner, "following");
+    shop.run("delete from orders where id = 1; update customers set note = 'x' where id = 3");
+    until("both tables", || missing(&shop));
+}
+
+#[test]
 fn a_turn_goes_on_without_what_is_read_whole_for_the_first_time() {
     // That takes longer than this test may.
     let house = files("limits: {rows_per_second: 2}\n");

@@ -197,6 +197,27 @@ fn a_conflict_waits_for_a_person_and_the_answer_is_written_to_both() {
 }
 
 #[test]
+fn a_side_that_cannot_find_a_record_again_is_told_by_the_plan_and_no_side_is_written() {
+    let house = two_crms("");
+    run(
+        &house,
+        "support",
+        "drop table people; create table people (id integer primary key, email text, full_name text, phone text, consent text, at text, note text)",
+    );
+    meet(&house);
+    let planned = house.run(&["link", "plan"]);
+    let said = String::from_utf8_lossy(&planned.stderr).into_owned();
+    assert!(planned.status.success() && said.contains("a run would stop: right side"), "{said}");
+    assert!(said.contains("is not unique by \"email\""), "{said}");
+    let complaint = house.fails(2, &["link", "run"]);
+    assert!(complaint.contains("CREATE UNIQUE INDEX"), "{complaint}");
+    assert_eq!(rows(&house, "sales", "select count(*) from contacts"), ["3"]);
+    run(&house, "support", "create unique index people_key on people (email)");
+    house.ok(&["link", "run"]);
+    assert_eq!(rows(&house, "sales", "select count(*) from contacts"), ["4"]);
+}
+
+#[test]
 fn too_many_deletions_stop_the_run_until_exactly_they_are_approved() {
     let house = two_crms("deletes: propagate\nlimits: {max_deletes: 5}\n");
     let people: Vec<String> = (0..40)

@@ -57,6 +57,134 @@ fn columns_are_made_rows_are_left_out_and_every_row_is_accounted_for() {
 }
 
 #[test]
+fn the_mask_null_hides_a_column_also_without_quotes() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("data/people.csv", "id,ssn,born,name,town\n1,471-11,1980-02-29,Ada,Ulm\n");
+    house.write(
+        "syncs/people.yaml",
+        "sync: people
+connection: files
+streams:
+  - stream: people
+    options: {path: people.csv}
+    columns:
+      - {name: ssn, type: text, mask: null}
+      - {name: born, type: date, mask: ~}
+      - {name: name, type: text, mask: \"null\"}
+      - {name: town, type: text}
+",
+    );
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select id, ssn, born, name, town from raw.people"), ["1,,,,Ulm"]);
+    // The other setting whose word is `null` is one as well.
+    house.write(
+        "connections/books.yaml",
+        "connection: books\ntype: excel\noptions: {folder: data}\n",
+    );
+    house.write(
+        "syncs/books.yaml",
+        "sync: books\nconnection: books\nstreams:\n  - {stream: b, options: {path: b.xlsx, cell_errors: null}}\n",
+    );
+    house.ok(&["check"]);
+}
+
+#[test]
+fn columns_of_a_file_without_header_are_taken_from_their_place() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("data/people.txt", "Ada|1|x\nBo|2|y\n");
+    house.write(
+        "syncs/people.yaml",
+        "sync: people
+connection: files
+streams:
+  - stream: people
+    options: {path: people.txt, delimiter: '|', header: false}
+    keep: declared
+    columns:
+      - {name: id, from: column_2, type: int64}
+      - {name: note, from: column_3, type: text}
+      - {name: name, from: column_1, type: text}
+",
+    );
+    house.ok(&["sync"]);
+    let rows = "select id, name, note from raw.people order by id";
+    assert_eq!(house.sql(rows), ["1,Ada,x", "2,Bo,y"]);
+}
+
+#[test]
+fn a_masked_column_of_a_file_without_header_never_lands_under_another_name() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("data/people.csv", "Ada,471-11\nBo,471-12\n");
+    let sync = "sync: people
+connection: files
+streams:
+  - stream: people
+    options: {path: people.csv, header: false}
+    columns:
+      - {name: who, mask: redact}
+      - {name: note, type: text}
+";
+    house.write("syncs/people.yaml", sync);
+    let said = house.fails(2, &["sync"]);
+    assert!(said.contains("\"who\"") && said.contains("type"), "{said}");
+    // Nor where more columns are declared than there are, or where it is dropped by that name.
+    let note = "      - {name: note, type: text}\n";
+    let more = sync.replace(note, &format!("{note}      - {{name: more, type: text}}\n"));
+    let dropped = sync.replace("      - {name: who, mask: redact}\n", "");
+    for hidden in [more, dropped.replace("    columns:", "    drop: [who]\n    columns:")] {
+        house.write("syncs/people.yaml", hidden);
+        let said = house.fails(2, &["sync"]);
+        assert!(said.contains("\"who\""), "{said}");
+    }
+    house.write("syncs/people.yaml", sync.replace("mask: redact", "type: text, mask: redact"));
+    house.ok(&["sync"]);
+    let rows = "select who, note from raw.people order by note";
+    assert_eq!(house.sql(rows), ["***,471-11", "***,471-12"]);
+}
+
+#[test]
+fn amounts_as_people_write_them_land_and_the_row_of_totals_does_not() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "data/sales.csv",
+        "id,amount,day\n00123,\"1,234.50\",2024-01-05\n00124,¥88,05/01/2024\n00125,(7.00),6.1.2024\n\
+         00126,\"1,234\",2024/1/6\n合计,\"2,549.50\",\n",
+    );
+    let sync = "sync: sales
+connection: files
+streams:
+  - stream: sales
+    options: {path: sales.csv}
+    only: id <> '合计'
+    columns:
+      - {name: id, type: text}
+      - {name: amount, type: \"decimal(12,2)\", clean: number}
+      - {name: day, type: date, clean: date(dmy)}
+";
+    house.write("syncs/sales.yaml", sync);
+    house.ok(&["sync"]);
+    let rows = "select id, amount, day from raw.sales order by id";
+    assert_eq!(
+        house.sql(rows),
+        ["00123,1234.50,2024-01-05", "00124,88.00,2024-01-05", "00125,-7.00,2024-01-06"]
+    );
+    // 1,234 has two readings until it is said which one is meant.
+    let aside = "select line, \"column\", code from system.quarantine";
+    assert_eq!(house.sql(aside), ["5,amount,number-ambiguous"]);
+    house.write("syncs/sales.yaml", sync.replace("clean: number", "clean: number(point)"));
+    house.ok(&["quarantine", "replay"]);
+    assert_eq!(house.sql(rows).last().map(String::as_str), Some("00126,1234.00,2024-01-06"));
+}
+
+#[test]
 fn what_a_condition_leaves_out_reaches_no_other_system_either() {
     let house = house();
     house.write("connections/out.yaml", "connection: out\ntype: jsonl\noptions: {folder: out}\n");

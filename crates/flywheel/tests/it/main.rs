@@ -61,6 +61,7 @@ mod servers;
 mod shop_learners;
 mod split;
 mod statements;
+mod stopped_tables;
 mod suggest;
 mod telemetry;
 mod upkeep;

@@ -221,6 +221,49 @@ fn a_table_moves_from_mariadb_to_postgresql_twice() {
 }
 
 #[test]
+fn truth_values_and_documents_move_to_columns_of_their_own_and_back() {
+    let shop = Move::new();
+    shop.new_side(
+        r#"create table people (id bigint primary key, is_vip tinyint(1), active tinyint(1), profile json, name varchar(20) not null);
+         insert into people values (1, 1, 0, '{"town":"上海","tags":["a",1.50,null]}', ' Ada '), (2, 0, 1, null, 'Bo'), (3, null, null, '[]', 'Cy')"#,
+    );
+    shop.old("create table people (id bigint primary key, vip boolean, active boolean, profile jsonb, name text)");
+    shop.house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: new\ndestination: old\nstreams:
+  - {stream: people, options: {table: people}, target: {table: people}, read: cdc, write: mirror, key: [id],
+     columns: [{name: vip, from: is_vip, type: bool}, {name: active, type: bool}, {name: name, clean: trim}]}\n",
+    );
+    shop.house.ok(&["migrate", "run", "shop"]);
+    assert_eq!(shop.old("select vip, active, name from people where id = 1"), "t|f|Ada");
+    // What `jsonb` writes in another order means the same; another value does not.
+    shop.house.ok(&["migrate", "verify", "shop"]);
+    shop.old(
+        r#"update people set profile = '{"town":"上海","tags":["a",1.51,null]}' where id = 1"#,
+    );
+    let said = shop.house.fails(1, &["migrate", "verify", "shop"]);
+    assert!(said.contains("with other values: 1"), "{said}");
+    assert!(said.contains("people: values differ in: profile (1)"), "{said}");
+    shop.old(r#"update people set profile = '{"town":"上海","tags":["a",1.5,null]}' where id = 1"#);
+    let over = shop.house.run(&["migrate", "cutover", "shop", "--frozen"]);
+    let said = String::from_utf8_lossy(&over.stderr).into_owned();
+    assert!(over.status.success() && !said.contains("do not fit"), "{said}");
+
+    // A number is made of a truth value, and the name, which does not flow back, keeps what it was.
+    shop.old(
+        r#"update people set vip = false, active = true, profile = '{"new": 1}' where id = 1"#,
+    );
+    shop.house.ok(&["sync"]);
+    assert_eq!(
+        shop.new_side("select id, is_vip, active, profile, name from people order by id"),
+        "1\t0\t1\t{\"new\": 1}\t Ada \n2\t0\t1\tNULL\tBo\n3\tNULL\tNULL\t[]\tCy"
+    );
+    let aside = "select count(*) as n from system.quarantine";
+    assert_eq!(shop.house.ok(&["sql", aside, "--output", "csv"]).trim(), "n\n0");
+    shop.house.ok(&["migrate", "rollback", "shop", "--frozen"]);
+}
+
+#[test]
 fn a_row_that_cannot_be_read_stands_in_the_way_of_a_cutover() {
     let shop = Move::new();
     shop.old("update orders set day = 'infinity' where id = 7");
@@ -275,6 +318,55 @@ fn files_of_sqlite_move_and_a_changed_cell_is_found() {
     house.ok(&["migrate", "rollback", "move", "--frozen"]);
     let name: String = old.query_row("select name from t where id = 2", [], |r| r.get(0)).unwrap();
     assert_eq!(name, "zwei");
+}
+
+#[test]
+fn computed_columns_and_names_that_differ_in_case_are_planned_before_anything_is_written() {
+    let house = House::new();
+    let database = |name: &str, sql: &str| {
+        rusqlite::Connection::open(house.path(name)).unwrap().execute_batch(sql).unwrap();
+        house.write(
+            &format!("connections/{}.yaml", name.trim_end_matches(".db")),
+            format!(
+                "connection: {}\ntype: sqlite\noptions: {{path: {name}}}\n",
+                name.trim_end_matches(".db")
+            ),
+        );
+    };
+    database(
+        "old.db",
+        "create table a (id integer primary key, qty int, total int as (qty * 2) stored);
+         insert into a (id, qty) values (1, 2); create table b (id integer primary key);",
+    );
+    database(
+        "new.db",
+        "create table here (id integer primary key, qty int, total int as (qty * 3) stored)",
+    );
+    let stream = |name: &str, from: &str, to: &str| {
+        format!(
+            "  - {{stream: {name}, options: {{table: {from}}}, target: {{table: {to}}}, key: [id]}}\n"
+        )
+    };
+    let head = "sync: move\nconnection: old\ndestination: new\nstreams:\n";
+    let streams = [stream("one", "a", "Orders"), stream("three", "a", "here")].concat();
+    let alike = stream("two", "b", "orders");
+    house.write("syncs/move.yaml", format!("{head}{streams}{alike}"));
+    let plan = house.ok(&["migrate", "plan", "move", "--output", "json"]);
+    for said in [
+        "makes plain columns of total, which the source computes",
+        "leaves out total, which the target computes",
+        "differ only in case",
+    ] {
+        assert!(plan.contains(said), "{said} is missing in\n{plan}");
+    }
+    let new = rusqlite::Connection::open(house.path("new.db")).unwrap();
+    let number = |sql: &str| new.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(number("select count(*) from sqlite_schema where name like 'orders'"), 0);
+
+    house.write("syncs/move.yaml", format!("{head}{streams}"));
+    house.ok(&["migrate", "run", "move"]);
+    assert_eq!(number("select total from Orders"), 4, "a plain column has the source's value");
+    assert_eq!(number("select total from here"), 6, "the table computes its own");
 }
 
 #[test]

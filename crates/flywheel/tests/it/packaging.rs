@@ -56,6 +56,21 @@ fn every_option_that_is_given_to_the_program_is_one_it_has() {
 }
 
 #[test]
+fn a_backup_gets_what_the_server_gets_to_find_its_metadata() {
+    for given in [".Values.env ", ".Values.secretEnv ", ".Values.secretFiles "] {
+        for template in ["statefulset", "backup"] {
+            let text = read(&format!("helm/flywheel/templates/{template}.yaml"));
+            assert!(text.contains(given), "{template} leaves out {given}");
+        }
+    }
+    for unit in ["flywheel@", "flywheel-backup@"] {
+        let text = read(&format!("systemd/{unit}.service"));
+        assert!(text.contains("EnvironmentFile=-/etc/flywheel/%i.env"), "{unit}");
+        assert!(!text.contains("PrivateNetwork"), "{unit} keeps it from a PostgreSQL");
+    }
+}
+
+#[test]
 fn the_image_makes_a_project_in_an_empty_folder_and_touches_no_other() {
     let start = root().join("packaging/start");
     let program = Path::new(env!("CARGO_BIN_EXE_flywheel")).parent().unwrap();

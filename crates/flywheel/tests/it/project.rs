@@ -128,10 +128,27 @@ fn schemas_and_the_reference_are_json() {
 }
 
 #[test]
+fn discover_says_why_the_columns_of_a_file_are_not_known() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("data/towns.csv", b"\xb1\xe0\xba\xc5,\xb3\xc7\xca\xd0\n1,\xc9\xcf\xba\xa3\n");
+    let draft = house.ok(&["discover", "files"]);
+    assert!(draft.contains("# its columns are not known"), "{draft}");
+    assert!(draft.contains("not valid UTF-8") && draft.contains("`encoding`"), "{draft}");
+    house.write("data/towns.csv", "id,town\n1,Ulm\n");
+    assert!(!house.ok(&["discover", "files"]).contains("not known"));
+}
+
+#[test]
 fn discover_writes_a_sync_to_start_from_and_lineage_names_the_landed_column() {
     let house = landed("id,amount\n1,2.5\n");
     let draft = house.ok(&["discover", "files"]);
     assert!(draft.contains("connection: files") && draft.contains("amount"), "{draft}");
+    // A shell makes the file that is written into before the program begins.
+    house.write("syncs/files.yaml", "");
+    assert_eq!(house.ok(&["discover", "files"]), draft);
+    std::fs::remove_file(house.path("syncs/files.yaml")).unwrap();
     house.write(
         "models/mart/total.sql",
         "select sum(amount) as total from {{ source('raw', 'orders') }}",

@@ -130,6 +130,42 @@ fn a_broken_stream_keeps_no_other_from_being_mended() {
 }
 
 #[test]
+fn rows_of_a_stream_that_is_read_from_its_start_are_superseded_and_open_if_bad_again() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    let stream = |name: &str, how: &str| {
+        format!(
+            "  - {{stream: {name}, options: {{path: {name}.csv}}, {how}, columns: [{{name: id, type: int64}}]}}\n"
+        )
+    };
+    let whole = stream("whole", "read: full, write: replace");
+    let more = stream("more", "read: incremental, write: append");
+    house.write(
+        "syncs/shop.yaml",
+        format!("sync: shop\nconnection: files\nstreams:\n{whole}{more}"),
+    );
+    house.write("data/whole.csv", "id\n1\nx\ny\n");
+    house.write("data/more.csv", "id\n1\nz\n");
+    house.ok(&["sync"]);
+    let status = "select stream, line, status from system.quarantine order by stream, line";
+    assert_eq!(house.sql(status), ["more,3,open", "whole,3,open", "whole,4,open"]);
+
+    house.write("data/whole.csv", "id\n1\n2\ny\n");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select id from raw.whole order by id"), ["1", "2"]);
+    assert_eq!(house.sql(status), ["more,3,open", "whole,3,superseded", "whole,4,open"]);
+
+    house.write("data/whole.csv", "id\n1\nx\ny\n");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql(status), ["more,3,open", "whole,3,open", "whole,4,open"]);
+
+    house.write("data/more.csv", "id\n1\n2\n");
+    house.ok(&["sync", "shop", "--restart"]);
+    assert_eq!(house.sql(status), ["more,3,superseded", "whole,3,open", "whole,4,open"]);
+}
+
+#[test]
 fn rows_that_nobody_wants_are_discarded() {
     let house = shop(true);
     house.ok(&["quarantine", "discard"]);

@@ -428,6 +428,68 @@ async fn looking_through_other_eyes_takes_a_permission_and_leaves_a_trace() {
 }
 
 #[test]
+fn views_that_name_a_hidden_column_are_warned_of_and_say_why_they_are_not_read() {
+    let house = shop();
+    house
+        .write(
+            "models/marts/twice.sql",
+            "select id, income * 2 as twice from {{ source('raw', 'customers') }}",
+        )
+        .write("models/marts/over.sql", "select twice from {{ ref('twice') }}");
+    house.ok(&["build"]);
+    let checked = house.ok(&["check", "--output", "json"]);
+    let warnings: Value = serde_json::from_str(&checked).unwrap();
+    let [one] = warnings.as_array().unwrap().as_slice() else { panic!("{warnings}") };
+    let message = one["message"].as_str().unwrap();
+    // `current` is `select *` and leaves the column out.
+    assert!(
+        message.contains("\"income\" from group north")
+            && message.ends_with("marts.over, marts.twice"),
+        "{warnings}"
+    );
+    assert!(one["hint"].as_str().unwrap().contains("masks: {income: null}"), "{warnings}");
+    assert_eq!(one["file"], "access/customers.yaml");
+    let complaint = house.fails(2, &["sql", "select * from marts.over", "--as", "kim"]);
+    assert!(
+        complaint
+            .contains("column \"income\" of raw.customers is not for kim, by rule \"customers\""),
+        "{complaint}"
+    );
+
+    // Whoever does not know the table learns which view it is and why, and neither table, column nor rule.
+    let grant = |tables: &str| {
+        format!(
+            "grant: north\nask: data@shop.example\nto: {{groups: [north]}}\nread: {{tables: [{tables}]}}\n"
+        )
+    };
+    house.write("grants/north.yaml", grant("marts.over"));
+    let complaint = house.fails(2, &["sql", "select * from marts.over", "--as", "kim"]);
+    let said = "view \"marts.over\" names a column that a rule hides from you";
+    assert!(complaint.contains(said) && complaint.contains("masks"), "{complaint}");
+    for hidden in ["income", "raw.customers", "marts.twice", "\"customers\"", "privacy@"] {
+        assert!(!complaint.contains(hidden), "{hidden}: {complaint}");
+    }
+    // Whoever knows it is told all of that, but not of views between.
+    house.write("grants/north.yaml", grant("marts.over, raw.customers"));
+    let complaint = house.fails(2, &["sql", "select * from marts.over", "--as", "kim"]);
+    assert!(
+        complaint.contains("\"marts.over\": column \"income\" of raw.customers"),
+        "{complaint}"
+    );
+    assert!(!complaint.contains("marts.twice"), "{complaint}");
+
+    // What the warning proposes opens the views, without the values.
+    std::fs::remove_file(house.path("grants/north.yaml")).unwrap();
+    let rule = house.read("access/customers.yaml");
+    let rule =
+        rule.replace("    hide: [income]\n", "").replace("masks: {", "masks: {income: null, ");
+    house.write("access/customers.yaml", rule);
+    assert_eq!(house.ok(&["check", "--output", "json"]).trim(), "[]");
+    let seen = house.ok(&["sql", "select twice from marts.over", "--as", "kim", "--output", "csv"]);
+    assert_eq!(seen, "twice\n\n\n");
+}
+
+#[test]
 fn a_model_that_is_edited_or_removed_opens_nothing_that_it_made() {
     let house = shop();
     let sql = "select * from marts.stored";

@@ -341,6 +341,32 @@ fn a_run_that_is_stopped_stays_stopped_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_schedule_is_known_once_the_mistake_of_another_file_is_mended() {
+    let house = shop(None);
+    let log = house.dir().join("server.log");
+    let server = Process::start_logged(&house.dir(), &log, |_| {});
+    let owner = Owner { server: &server, session: server.owner() };
+    house.write("actions/ops.yaml", "action: ops\ntype: fil\noptions: {path: out.jsonl}\n");
+    house.write("schedules/late.yaml", "schedule: late\nrun: sync\nselect: [orders]\n");
+    let since = Instant::now();
+    let told =
+        || std::fs::read_to_string(&log).unwrap().contains("files were changed, but have mistakes");
+    while !told() {
+        assert!(since.elapsed() < PATIENCE, "nobody is told of the mistake");
+        std::thread::yield_now();
+    }
+    let known = || owner.ask("GET", "/v1/schedules/late", &Value::Null).0 == 200;
+    assert!(!known());
+
+    house.write("actions/ops.yaml", "action: ops\ntype: file\noptions: {path: out.jsonl}\n");
+    while !known() {
+        assert!(since.elapsed() < PATIENCE, "the schedule is not known");
+        std::thread::yield_now();
+    }
+    owner.until(&owner.run("late"), "succeeded");
+}
+
+#[test]
 fn a_new_file_and_a_signed_call_start_runs_by_themselves() {
     let house = shop(None);
     house.write("hook.key", "hook-secret");

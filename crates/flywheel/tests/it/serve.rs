@@ -734,6 +734,16 @@ async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_r
     // Somebody of whom nothing was known has a list of the own once something is.
     let stranger = "/v1/recommend?learner=next&unit=new&k=3";
     assert_eq!(served.get(&owner, stranger).await.json()["known"], json!(false));
+    for count in
+        ["k=0", "k=-1", "n=0&k=3", "n=-9223372036854775808", "k=1e3", "k=99999999999999999999"]
+    {
+        let refused =
+            served.get(&owner, &format!("/v1/recommend?learner=next&unit=u1&{count}")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{count}: {}", refused.json());
+        assert!(refused.json()["hint"].is_string(), "{count}: {}", refused.json());
+    }
+    let most = served.get(&owner, "/v1/recommend?learner=next&unit=u1&k=9223372036854775807").await;
+    assert_eq!(most.status, StatusCode::OK, "{}", most.json());
     served.post(&owner, "/v1/events?topic=bought", &json!({"who": "new", "what": "i1"})).await;
     let known = served.get(&owner, stranger).await.json();
     assert_eq!((&known["known"], &known["since_fit"]), (&json!(true), &json!(1)));

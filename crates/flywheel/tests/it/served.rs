@@ -152,6 +152,41 @@ pub(crate) fn ask(
 }
 
 #[test]
+fn whoever_may_start_the_server_gets_a_lost_owner_in_again() {
+    let house = House::new();
+    let server = Process::start(&house);
+    let session = server.owner();
+    server.kill();
+
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--owner-link"];
+    let mut of_nobody = serve.to_vec();
+    of_nobody.push("eve");
+    let complaint = house.fails(2, &of_nobody);
+    assert!(complaint.contains("\"eve\" is no owner"), "{complaint}");
+    let dir = house.dir();
+    let dir = dir.to_string_lossy();
+    let mut of_ada = vec!["-C", &*dir];
+    of_ada.extend(serve);
+    of_ada.push("ada");
+    let server = Process::start_with(&of_ada);
+    let token = server.line.split("token=").nth(1).unwrap();
+    let send = |path: &str, body: Value| {
+        ask(&server.address, "", "POST", path, &body.to_string()).unwrap().0
+    };
+    assert_eq!(
+        send("/v1/setup", json!({"token": token, "name": "eve", "password": PASSWORD})),
+        403
+    );
+    let new = "another horse battery";
+    assert_eq!(send("/v1/setup", json!({"token": token, "name": "ada", "password": new})), 201);
+    assert_eq!(send("/v1/login", json!({"name": "ada", "password": PASSWORD})), 401);
+    assert_eq!(send("/v1/login", json!({"name": "ada", "password": new})), 200);
+    assert_eq!(ask(&server.address, &session, "GET", "/v1/me", "").unwrap().0, 401, "old sessions");
+    let log = house.ok(&["audit", "list", "--output", "json"]);
+    assert!(log.contains("serve --owner-link"), "{log}");
+}
+
+#[test]
 fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
     let house = House::new();
     house.write(

@@ -304,6 +304,12 @@ fn a_policy_that_cannot_decide_holds_up_neither_the_others_nor_the_turn() {
     house.ok(&["sync", "stock"]);
     let seen = house.ok(&["policy", "preview", "restock"]);
     assert!(seen.contains("1 of 3 units have no forecast by the learner \"demand\""), "{seen}");
+    let again = house.read("policies/restock.yaml").replace("policy: restock", "policy: again");
+    house.write("policies/again.yaml", again);
+    let turned = house.run(&["turn"]);
+    let told = "policy \"again\" orders nothing for 1 units, of which its learner has no forecast";
+    assert!(text(&turned.stderr).contains(told), "{}", text(&turned.stderr));
+    assert!(house.ok(&["status"]).contains("1 units have no forecast"));
 }
 
 #[test]
@@ -343,6 +349,40 @@ fn a_replay_over_rows_that_landed_at_once_recommends_what_was_not_yet_bought() {
     house.ok(&["turn", "--replay", "2024-03-07..2024-03-07"]);
     let judged = "select (value > 0.7) || ' ' || count from system.evaluations where learner = 'next' and measure = 'hit rate@10'";
     assert_eq!(house.cell(judged), "true 12");
+}
+
+#[test]
+fn local_times_ahead_of_utc_count_where_their_zone_is_named() {
+    let house = House::new();
+    house.write("connections/files.yaml", FILES[0].1);
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n",
+    );
+    for (name, zone) in [("plain", ""), ("zoned", "  time_zone: Asia/Shanghai\n")] {
+        house.write(
+            &format!("learners/{name}.yaml"),
+            format!(
+                "learner: {name}\nrecommend:\n  interactions: select customer as user_id, item as item_id, cast(at as timestamp) as at from {{{{ source('raw', 'orders') }}}}\n  algorithm: popularity\n{zone}"
+            ),
+        );
+    }
+    // Five in the morning in Shanghai: at nine in the evening in UTC, of the day before.
+    let mut orders = String::from("customer,item,at\n");
+    for customer in 0..12 {
+        orders.push_str(&format!("c{customer:02},i{},2024-03-02 05:00:00\n", customer % 4));
+    }
+    house.write("data/orders.csv", orders);
+    let turned = house.run(&["turn", "--replay", "2024-03-01..2024-03-01"]);
+    let said = text(&turned.stderr);
+    assert!(said.contains("learner \"plain\": 12 interactions do not count yet"), "{said}");
+    assert!(!said.contains("learner \"zoned\": 12 interactions"), "{said}");
+    assert_eq!(house.cell("select count(*) > 0 from learn.zoned where user_id = 'c01'"), "true");
+    assert_eq!(house.cell("select count(*) from learn.plain where user_id = 'c01'"), "0");
+    let wrong = house.read("learners/zoned.yaml").replace("Shanghai", "Shangai");
+    house.write("learners/zoned.yaml", wrong);
+    let said = house.fails(2, &["check"]);
+    assert!(said.contains("learners/zoned.yaml:5") && said.contains("Asia/Shanghai"), "{said}");
 }
 
 #[test]
@@ -388,14 +428,15 @@ fn an_experiment_that_cannot_be_measured_holds_up_neither_the_others_nor_the_tur
 
     policy("title", &variants(events));
     house.ok(&["turn", "--replay", "2024-03-05..2024-03-05"]);
-    let compared =
-        "select turn || ' ' || metric from system.experiments where metric = 'pieces' and turn > 1";
-    assert_eq!(house.sql(compared), ["3 pieces"]);
+    let compared = "select turn || ' ' || (standing = 'unmeasured') from system.experiments where metric = 'pieces' and turn > 1 order by turn";
+    assert_eq!(house.sql(compared), ["2 true", "3 false"]);
 
-    // Without outcomes nothing is right that is learned or decided, so this holds up everything, and says where it is.
+    // What is wrong with the outcomes of one policy holds up nothing else, and says where it is.
     let mails = house.read("policies/mails.yaml").replace("as unit_id, cast", "as unit, cast");
     house.write("policies/mails.yaml", mails);
-    let said = house.fails(2, &["turn", "--replay", "2024-03-06..2024-03-06"]);
+    let said = house.fails(3, &["turn", "--replay", "2024-03-06..2024-03-06"]);
     let place = "policies/mails.yaml:1: policy \"mails\": outcome events: the query has no column";
     assert!(said.contains(place), "{said}");
+    let measured = "select distinct policy from system.experiments where turn = 4";
+    assert_eq!(house.sql(measured), ["title"]);
 }

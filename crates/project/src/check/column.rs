@@ -175,7 +175,9 @@ impl Check<'_> {
     fn left_out(&mut self, file: &SourceFile, node: &Node, stream: &Stream) {
         for (index, name) in stream.drop.iter().enumerate() {
             let node = node.find(&[Step::Key("drop"), Step::Item(index)]);
-            if stream.columns.iter().any(|column| column.source_name() == name) {
+            // What SQL makes may have the name of a column that it takes the place of.
+            let lands = |column: &Column| column.value.is_none() && column.source_name() == name;
+            if stream.columns.iter().any(lands) {
                 let message = format!("column \"{name}\" is declared and dropped");
                 let hint = "Remove it from drop, or from columns.";
                 self.push(file, Diagnostic::error(node.span, message).hint(hint));

@@ -15,6 +15,11 @@ use crate::yaml::{Node, Style, Value};
 /// The shortest wait before a delivery is tried again, in microseconds.
 const BACKOFF_MIN_US: i64 = 1_000_000;
 
+/// The setting that lets a connector call addresses of the own network.
+const ALLOWS: &str = "allow_private";
+/// Settings that say where a connector calls.
+const PLACES: [&str; 5] = ["url", "base_url", "instance_url", "token_url", "host"];
+
 impl Check<'_> {
     pub(super) fn connections(&mut self) {
         let loaded = self.loaded;
@@ -31,6 +36,7 @@ impl Check<'_> {
             let subject = format!("the options of connection \"{}\"", read.value.connection);
             let schema = schemas.get(connector.as_str()).copied();
             self.options(&read.file, &read.node, schema, &subject);
+            self.private_places(&read.file, &read.node, schema, &subject);
         }
     }
 
@@ -53,6 +59,7 @@ impl Check<'_> {
             let subject = format!("the options of action \"{}\"", read.value.action);
             let schema = schemas.get(connector.as_str()).copied();
             self.options(&read.file, &read.node, schema, &subject);
+            self.private_places(&read.file, &read.node, schema, &subject);
             self.records(read);
         }
     }
@@ -84,6 +91,45 @@ impl Check<'_> {
         subject: &str,
     ) {
         self.settings(file, node, "options", schema, subject);
+    }
+
+    /// Warns of addresses of the own network in `options` of a connector that calls these only if it is allowed to: whatever
+    /// leaves by it would be refused.
+    fn private_places(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        schema: Option<&Schema>,
+        subject: &str,
+    ) {
+        let Some(private) = self.connectors.private else { return };
+        let properties = schema.and_then(|schema| schema.get("properties"));
+        let asks = properties.is_some_and(|properties| properties.get(ALLOWS).is_some());
+        let Some(options) = node.get("options").filter(|_| asks) else { return };
+        if options.get(ALLOWS).is_some_and(|node| node.value == Value::Bool(true)) {
+            return;
+        }
+        let places = std::iter::once(options).chain(options.get("auth"));
+        let places = places
+            .flat_map(|node| PLACES.iter().filter_map(move |key| Some((*key, node.get(key)?))));
+        let mut found = Vec::new();
+        for (key, place) in places {
+            let Value::Text(text) = &place.value else { continue };
+            // What a reference stands for is not known here.
+            let literal = secret::parts(text)
+                .is_ok_and(|parts| parts.iter().all(|part| matches!(part, Part::Text(_))));
+            if literal && private(text) {
+                let message = format!(
+                    "the `{key}` in {subject} is an address of the own network or of this machine, which is not called"
+                );
+                let hint = format!("Write `{ALLOWS}: true` beside it if this service is meant.");
+                found.push(Diagnostic::warning(place.span, message).hint(hint));
+            }
+        }
+        for warning in found {
+            // A URL may hold a key.
+            self.checked.out.push_hidden(file, warning);
+        }
     }
 
     /// Checks the settings under `key` of `node` against the connector's schema, and their secrets.

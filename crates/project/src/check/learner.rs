@@ -47,11 +47,13 @@ impl Check<'_> {
             if let LearnerKind::Value(value) = kind {
                 self.opportunity(name, value, read);
             }
-            if let LearnerKind::Hours(hours) = kind
-                && let Some(zone) = &hours.time_zone
-                && let Err(error) = time_zone(zone)
-            {
-                let span = at(read.node.find(&[Step::Key("hours")]), "time_zone");
+            let zone = match kind {
+                LearnerKind::Hours(hours) => hours.time_zone.as_deref(),
+                LearnerKind::Recommend(recommend) => recommend.time_zone.as_deref(),
+                _ => None,
+            };
+            if let Some(Err(error)) = zone.map(time_zone) {
+                let span = at(read.node.find(&[Step::Key(kind.name())]), "time_zone");
                 let mut diagnostic = Diagnostic::error(span, error.message().to_owned());
                 if let Some(hint) = error.hint_text() {
                     diagnostic = diagnostic.hint(hint);

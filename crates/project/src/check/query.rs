@@ -149,6 +149,7 @@ impl Check<'_> {
         span: Span,
     ) -> Option<NodeId> {
         let schema = self.checked.source_schemas.get(source).cloned();
+        let schema = schema.filter(|schema| self.shows_schema(schema));
         let Some(schema) = schema.or_else(|| built_in(source)) else {
             let known = self.checked.source_schemas.keys().map(String::as_str);
             let known: BTreeSet<&str> = known.chain([LANDING_SCHEMA, SYSTEM_SCHEMA]).collect();
@@ -180,6 +181,14 @@ impl Check<'_> {
         self.checked.graph.add(id.clone(), NodeInfo::default());
         self.checked.sources.insert(relation, Source::new(&schema, table));
         Some(id)
+    }
+
+    /// Whether whoever is told of the mistakes sees one of a schema's tables.
+    fn shows_schema(&self, schema: &str) -> bool {
+        let Some(hides) = self.hides else { return true };
+        let within = |source: &Source| source.schema == schema;
+        let mut tables = self.checked.sources.iter().filter(|(_, source)| within(source));
+        tables.any(|(relation, _)| !hides(&NodeId::new(NodeKind::Source, relation)))
     }
 }
 

@@ -123,7 +123,7 @@ fn a_table_moves_under_the_names_of_the_target() {
         "preSql": ["truncate table crm.customers", "set role etl"], "postSql": ["analyze"],
         "batchSize": 2048
     }));
-    let setting = json!({ "speed": { "channel": 4, "byte": 1_048_576 },
+    let setting = json!({ "speed": { "channel": 4, "byte": 1_048_576, "record": -1 },
                           "errorLimit": { "record": 10, "percentage": 0.02 } });
     let (imported, project) = check(&job(&reader, &writer, &setting), &Options::default());
     let sync = &project.syncs["customers"];
@@ -139,6 +139,8 @@ fn a_table_moves_under_the_names_of_the_target() {
         stream.columns.iter().map(|column| (column.source_name(), column.name.as_str())).collect();
     let expected = [("id", "id"), ("name", "full_name"), ("created_at", "created_at")];
     assert_eq!(columns, expected);
+    assert_eq!(sync.limits.bytes_per_second.map(|size| size.bytes), Some(1_048_576));
+    assert_eq!(sync.limits.rows_per_second, None, "-1 is none");
     assert_eq!(sync.errors.max_bad_rows, Some(10));
     assert_eq!(sync.errors.max_bad_ratio.map(crate::resource::quantity::Share::value), Some(0.02));
     let options = &project.connections["mysql_shop"].options;
@@ -157,7 +159,6 @@ fn a_table_moves_under_the_names_of_the_target() {
             "$.job.content[0].writer.parameter.postSql[0]",
             "$.job.content[0].writer.parameter.preSql[0]",
             "$.job.content[0].writer.parameter.preSql[1]",
-            "$.job.setting.speed.byte",
         ]
     );
 }

@@ -113,6 +113,15 @@ impl Loaded {
             paths.push(draft.path.clone());
         }
         for path in paths {
+            // The shell makes it before `flywheel discover NAME > syncs/NAME.yaml` begins. Of other kinds, such as rules, an
+            // empty file may stand for one that was lost.
+            let drafted = draft.as_ref().is_some_and(|draft| draft.path == path);
+            if kind == NodeKind::Sync && !drafted && says_nothing(dir, &path) {
+                let hint = "Declare something in it, or remove it; `flywheel discover NAME --save` writes such a file.";
+                let told = Diagnostic::warning(Span::FILE, "the file is empty").hint(hint);
+                self.out.push_path(&path, told);
+                continue;
+            }
             let tree = match &draft {
                 Some(draft) if draft.path == path && draft.gone => None,
                 Some(draft) if draft.path == path => draft_tree(draft, &mut self.out),

@@ -86,6 +86,12 @@ fn connectors() -> Connectors {
         "required": ["path"],
         "additionalProperties": false
     });
+    let hook = json_schema!({
+        "type": "object",
+        "properties": {"url": {"type": "string"}, "allow_private": {"type": "boolean"}},
+        "required": ["url"],
+        "additionalProperties": false
+    });
     let records = json_schema!({
         "type": "object",
         "properties": {
@@ -104,10 +110,19 @@ fn connectors() -> Connectors {
             ("database".to_owned(), database),
             ("people".to_owned(), people),
         ]),
-        actions: BTreeMap::from([("crm".to_owned(), records), ("file".to_owned(), file)]),
+        actions: BTreeMap::from([
+            ("crm".to_owned(), records),
+            ("file".to_owned(), file),
+            ("hook".to_owned(), hook),
+        ]),
         forms: Some(ColumnForms { clean: known_clean, mask: known_mask, sql: known_sql }),
         queries: Some(QueryForms { reads: known_reads, value: known_value }),
+        private: Some(known_private),
     }
+}
+
+fn known_private(text: &str) -> bool {
+    text.contains("127.0.0.1")
 }
 
 /// Stands for the checks of the connectors: a name, perhaps with arguments.
@@ -249,6 +264,96 @@ fn a_published_query_reads_tables_by_ref_and_by_name() {
     let id = NodeId::new(NodeKind::Query, "q");
     let read: Vec<String> = project.graph.upstream(&id).map(ToString::to_string).collect();
     assert_eq!(read, ["model \"lands\"", "model \"orders\""]);
+}
+
+#[test]
+fn what_a_grant_names_and_its_holders_do_not_see_is_warned_of() {
+    let case = |reads: &str| {
+        format!(
+            "=== flywheel.yaml\nname: t\ngroups: {{sales: {{users: [ann]}}}}\n=== models/marts/orders.sql\nselect 1 as id\n\
+             === metrics/orders.yaml\nsemantic: orders\ntable: ref('orders')\nentities: {{order: {{type: primary, key: id}}}}\n\
+             measures: {{orders: {{aggregate: count}}}}\nmetrics: {{orders: {{measure: orders}}}}\n\
+             === dashboards/board.yaml\ndashboard: board\ntiles: [{{tile: orders, metrics: [orders]}}]\n\
+             === grants/finance.yaml\ngrant: finance\nask: ada\nto: {{users: [bo]}}\nread: {{tables: [marts.orders], metrics: [orders]}}\n\
+             === grants/sales.yaml\ngrant: sales\nask: ada\nto: {{groups: [sales]}}\nread: {reads}\n"
+        )
+    };
+    let warned = |reads: &str| {
+        let project = loaded(&case(reads));
+        project.warnings.iter().cloned().collect::<Vec<_>>()
+    };
+    let lacking = warned("{dashboards: [board]}");
+    let [one] = lacking.as_slice() else { panic!("{lacking:?}") };
+    assert_eq!((one.file.as_str(), one.severity), ("grants/sales.yaml", crate::Severity::Warning));
+    assert!(one.message.contains("dashboard \"board\", which is not seen by the group sales"));
+    // What hides it is named, not what lies between.
+    assert_eq!(one.hint.as_deref(), Some("Grant these as well: metrics orders."));
+    let lacking = warned("{dashboards: [board], metrics: [orders]}");
+    let hints: Vec<_> = lacking.iter().map(|one| one.hint.as_deref()).collect();
+    let tables = Some("Grant these as well: tables marts.orders.");
+    assert_eq!(hints, [tables, tables], "the dashboard and the metric: {lacking:?}");
+    for whole in
+        ["{dashboards: [board], metrics: [orders], tables: [marts.*]}", "{dashboards: ['*']}"]
+    {
+        assert!(warned(whole).is_empty(), "{whole}: {:?}", warned(whole));
+    }
+}
+
+#[test]
+fn an_address_of_the_own_network_that_is_not_called_is_warned_of() {
+    let warned = |options: &str| {
+        let project = loaded(&format!(
+            "=== flywheel.yaml\nname: t\n=== actions/hook.yaml\naction: hook\ntype: hook\noptions: {options}\n"
+        ));
+        project.warnings.iter().map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    let told = warned("{url: 'http://127.0.0.1:9/x'}");
+    assert!(matches!(told.as_slice(), [one] if one.contains("`url`")), "{told:?}");
+    for fine in [
+        "{url: 'http://127.0.0.1:9/x', allow_private: true}",
+        "{url: 'https://hooks.example.com/127'}",
+        "{url: '${env:HOOK_AT_127.0.0.1}'}",
+    ] {
+        assert!(warned(fine).is_empty(), "{fine}: {:?}", warned(fine));
+    }
+}
+
+#[test]
+fn a_draft_is_checked_as_if_what_is_hidden_was_not_declared() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = "=== flywheel.yaml\nname: t\n=== models/marts/orders.sql\nselect 1 as id\n=== models/hr/salaries.sql\nselect 1 as id\n\
+                === models/sources.yml\nversion: 2\nsources:\n  - name: vault\n    tables: [{name: pay}]\n  - name: shop\n    \
+                tables: [{name: carts}, {name: pay}]\n";
+    write(dir.path(), &split(case));
+    let (connectors, choices) = (connectors(), Choices::default());
+    let project = Project::load(dir.path(), &connectors).unwrap();
+    let checked = |reads: &str, rest: &str| {
+        let text = format!("query: q\nsql: select id from {{{{ {reads} }}}}\n{rest}");
+        let draft = Draft::of_query(&project, "q", &text).unwrap();
+        let hides = |id: &NodeId| {
+            ["salaries", "vault.pay", "shop.pay"].contains(&id.name.as_str())
+                || id.kind == NodeKind::Query
+        };
+        Project::mistakes_of_draft(dir.path(), &connectors, &choices, &draft, &hides)
+    };
+    let told = |name: &str| checked(&format!("ref('{name}')"), "");
+    assert!(!told("orders").has_errors(), "{}", told("orders"));
+    let (hidden, missing) = (told("salaries"), told("nowheres"));
+    assert!(hidden.has_errors() && hidden.iter().all(|one| one.hint.is_none()), "{hidden}");
+    assert_eq!(hidden.render().replace("salaries", "nowheres"), missing.render());
+
+    // A schema of which nothing is seen is none, and of one that is seen no table is told apart, also beside a mistake.
+    let source = |source: &str, table: &str, rest: &str| {
+        checked(&format!("source('{source}', '{table}')"), rest).render()
+    };
+    let hidden = source("vault", "pay", "");
+    assert!(hidden.contains("names an unknown source"), "{hidden}");
+    assert_eq!(hidden.replace("vault", "voids"), source("voids", "pay", ""));
+    assert_eq!(source("shop", "pay", ""), "");
+    let wrong = "titel: x\n";
+    let hidden = source("shop", "pay", wrong);
+    assert!(hidden.contains("titel"), "{hidden}");
+    assert_eq!(hidden, source("shop", "nil", wrong));
 }
 
 #[test]

@@ -304,7 +304,7 @@ pub struct Column {
     pub clean: Vec<String>,
     /// What hides its values before they reach a disk: `hmac(key=${secret:name})`, `partial(4)`,
     /// `redact`, `null`, … It hides them in rows that are set aside as well.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "mask", skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
     /// An SQL expression that makes it of the row's other columns, instead of `from`:
     /// `concat(first_name, ' ', last_name)`. It sees values cleaned and not yet masked.
@@ -316,6 +316,11 @@ pub(super) fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<String>, D::Error> {
     OneOrMany::deserialize(deserializer).map(OneOrMany::into_vec)
+}
+
+/// In YAML the word `null` is no value, and here it is a mask: nothing lands rather than the value as it is.
+fn mask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_else(|| "null".to_owned())))
 }
 
 impl Column {

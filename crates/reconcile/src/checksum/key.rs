@@ -9,7 +9,7 @@ impl TableText {
     /// as a comparison gives them.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Invalid`] if the key has columns other than whole numbers, dates and
+    /// [`flywheel_base::ErrorKind::Invalid`] if the key has columns other than exact numbers, dates and
     /// text; [`flywheel_base::ErrorKind::Internal`] if a text is none of this key.
     pub fn has_key(&self, dialect: Dialect, keys: &[String]) -> Result<String> {
         let one = |text: &String| {
@@ -20,7 +20,7 @@ impl TableText {
             let parts = self.key.iter().zip(values).map(|((column, kind), value)| {
                 let literal = literal(dialect, *kind, &value).ok_or_else(|| {
                     Error::invalid(format!("rows cannot be named by the key column \"{column}\""))
-                        .hint("Keys of whole numbers, dates and text can.")
+                        .hint("Keys of whole numbers, decimals, dates and text can.")
                 })?;
                 Ok(format!("{} = {literal}", dialect.name(column)))
             });
@@ -53,6 +53,16 @@ fn row_values(text: &str) -> Vec<String> {
 fn literal(dialect: Dialect, kind: Kind, value: &str) -> Option<String> {
     match kind {
         Kind::Integer => value.parse::<i128>().ok().map(|number| number.to_string()),
+        Kind::Numeric { scale } => {
+            let unsigned = value.strip_prefix('-').unwrap_or(value);
+            let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+            let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+            // It is compared digit by digit: there, a number with a point would be a float.
+            (!whole.is_empty() && digits(whole) && digits(fraction)).then(|| match dialect {
+                Dialect::Datafusion => format!("cast('{value}' as decimal(38, {scale}))"),
+                _ => value.to_owned(),
+            })
+        }
         // Only PostgreSQL has such a date: elsewhere no row has this key.
         Kind::Date if dialect != Dialect::Postgres && value.ends_with("infinity") => {
             Some("null".to_owned())

@@ -246,6 +246,17 @@ fn keys_come_back_from_their_texts_and_cannot_break_out_of_a_query() {
     let found = day.has_key(Dialect::Postgres, &never).unwrap();
     assert_eq!(found, r#"("day" = date '-infinity')"#);
     assert_eq!(day.has_key(Dialect::Datafusion, &never).unwrap(), r#"("day" = null)"#);
+    // BIGINT UNSIGNED arrives as a decimal.
+    let wide = table(&[("id", Kind::Numeric { scale: 0 })]);
+    let most = [u64::MAX.to_string()];
+    let found = wide.has_key(Dialect::Mariadb, &most).unwrap();
+    assert_eq!(found, "(`id` = 18446744073709551615)");
+    let found = wide.has_key(Dialect::Datafusion, &most).unwrap();
+    assert_eq!(found, r#"("id" = cast('18446744073709551615' as decimal(38, 0)))"#);
+    let price = table(&[("price", Kind::Numeric { scale: 2 })]);
+    let found = price.has_key(Dialect::Postgres, &["-0.50".to_owned()]).unwrap();
+    assert_eq!(found, r#"("price" = -0.50)"#);
+    assert!(price.has_key(Dialect::Postgres, &["1 or 1=1".to_owned()]).is_err());
     let at = table(&[("at", Kind::Timestamp)]);
     assert!(at.has_key(Dialect::Postgres, &["1.0".to_owned()]).unwrap_err().hint_text().is_some());
 }

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_project::grant::lacking::Lacking;
 use flywheel_project::grant::{Deed, Governed, Holding, Principal, name_of};
 use flywheel_project::{NodeId, NodeKind, Project};
 use flywheel_warehouse::{Catalog, TableName};
@@ -202,10 +203,15 @@ impl Granted<'_> {
         self.shows(&id) && tables.all(|one| self.shows(one))
     }
 
-    /// The project with those semantic views and metrics alone that they see, by which their questions are read.
+    /// The project with those semantic views, metrics, models and learners alone that they see, by which their questions are read
+    /// and what they write is checked: what is hidden is told of as what is not there.
     #[must_use]
     pub fn measured(&self) -> Project {
         let mut project = self.project.clone();
+        project.models.retain(|name, _| self.shows_one(NodeKind::Model, name));
+        project
+            .learners
+            .retain(|name, _| self.shows_node(&NodeId::new(NodeKind::Learner, name.as_str())));
         project.semantics.retain(|name, _| self.shows_one(NodeKind::Semantic, name));
         for view in project.semantics.values_mut() {
             view.value.metrics.retain(|name, _| self.shows_one(NodeKind::Metric, name));
@@ -313,6 +319,8 @@ pub struct Access {
     pub everything: bool,
     /// What they may do, by kind.
     pub kinds: Vec<Effective>,
+    /// What is granted to them and not seen, since what it reads is not granted.
+    pub lacking: Vec<Lacking>,
 }
 
 /// A grant, as it is declared.
@@ -453,5 +461,6 @@ fn access(workspace: &Workspace, reader: &Reader, names: &[(Governed, Vec<String
             .collect(),
         everything: granted.is_none(),
         kinds: kinds.collect(),
+        lacking: held.iter().flat_map(|holding| holding.lacking(project)).collect(),
     }
 }

@@ -96,8 +96,8 @@ pub struct FollowedStream {
 pub struct Failing {
     /// How often it has failed in a row.
     pub attempt: u32,
-    /// When it is tried again.
-    pub next_at: Timestamp,
+    /// When it is tried again; none if its log has stopped, which only a whole read mends.
+    pub next_at: Option<Timestamp>,
     /// Why it failed.
     pub error: String,
     /// Whether it is set aside for that while others go on, as no waiting mends it.
@@ -226,10 +226,14 @@ impl Followed {
             }
             Beat::Waits { attempt, wait, error } | Beat::Aside { attempt, wait, error } => {
                 let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-                let next_at = now.plus_micros(wait_us);
+                let next_at = Some(now.plus_micros(wait_us));
                 let aside = matches!(beat, Beat::Aside { .. });
                 let (attempt, error) = (*attempt, error.clone());
                 one.failing = Some(Failing { attempt, next_at, error, aside });
+            }
+            Beat::Stopped { error } => {
+                let (next_at, error) = (None, error.clone());
+                one.failing = Some(Failing { attempt: 1, next_at, error, aside: true });
             }
         }
         let mut failing = self.streams.values().filter_map(|one| one.failing.as_ref());
@@ -527,7 +531,7 @@ mod tests {
         assert!(one.hear("shop.a", &waits(1), at(12)));
         assert!(one.hear("shop.a", &waits(2), at(20)), "each attempt is told");
         let failing = one.failing().unwrap();
-        assert_eq!((failing.attempt, failing.next_at), (2, at(24)));
+        assert_eq!((failing.attempt, failing.next_at), (2, Some(at(24))));
         assert_eq!((one.state, one.trouble()), (FollowedState::Failing, Some("no answer")));
         one.hear("shop.b", &reached(30, 0), at(30));
         assert_eq!(one.state, FollowedState::Failing);
@@ -549,7 +553,21 @@ mod tests {
         one.hear("shop.a", &reached(20, 3), at(20));
         assert_eq!(one.state, FollowedState::Partial);
         let aside: Vec<_> = one.aside().map(|(name, why)| (name.as_str(), why.next_at)).collect();
-        assert_eq!(aside, [("shop.b", at(20))]);
+        assert_eq!(aside, [("shop.b", Some(at(20)))]);
+        assert!(one.hear("shop.b", &reached(21, 9), at(21)));
+        assert_eq!((one.state, one.trouble()), (FollowedState::Following, None));
+    }
+
+    #[test]
+    fn a_stream_whose_log_has_stopped_is_told_until_it_is_followed_again() {
+        let mut one = begun();
+        let stopped = Beat::Stopped { error: "it was truncated".to_owned() };
+        assert!(one.hear("shop.b", &stopped, at(12)));
+        assert!(!one.hear("shop.a", &reached(13, 5), at(13)));
+        assert_eq!((one.state, one.trouble()), (FollowedState::Partial, Some("it was truncated")));
+        assert!(one.aside().all(|(name, why)| name == "shop.b" && why.next_at.is_none()));
+        one.begin(&["shop.a".to_owned(), "shop.b".to_owned()], at(20));
+        one.hear("shop.a", &reached(21, 1), at(21));
         assert!(one.hear("shop.b", &reached(21, 9), at(21)));
         assert_eq!((one.state, one.trouble()), (FollowedState::Following, None));
     }

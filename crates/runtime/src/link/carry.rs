@@ -51,6 +51,40 @@ impl Work<'_> {
         failed.map_or(Ok(self.report), Err)
     }
 
+    /// Proves that both sides can find what is planned again, before one of them is written.
+    ///
+    /// # Errors
+    /// Why a side cannot, else those of the systems.
+    pub(super) async fn ready(&self, plan: &Plan) -> Result<()> {
+        for (side, create, row) in self.samples(plan) {
+            let declared = side::of(self.link, side);
+            let by = if create { declared.create_by() } else { &declared.id };
+            let target = self.target(side, by, "ready", std::slice::from_ref(&row));
+            target.ready(&row).await.map_err(|error| {
+                error.context(format!("{} side, {}", side.name(), declared.connection))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A row of those that are created and one of those that are changed, on each side that has such.
+    fn samples(&self, plan: &Plan) -> Vec<(Side, bool, Row)> {
+        let mut found = Vec::new();
+        for (side, writes) in [(Side::Left, &plan.writes.left), (Side::Right, &plan.writes.right)] {
+            for create in [true, false] {
+                let row = writes.iter().filter(|(_, write)| write.create == create).find_map(
+                    |(key, write)| {
+                        let linked = self.links.get(key)?;
+                        let declared = side::of(self.link, side);
+                        self.row(side, declared, key, linked, &write.fields, create)
+                    },
+                );
+                found.extend(row.map(|row| (side, create, row)));
+            }
+        }
+        found
+    }
+
     /// Makes everything that changed durable.
     fn store(
         &mut self,

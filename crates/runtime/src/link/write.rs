@@ -66,6 +66,35 @@ impl Target<'_> {
         self.send(&rows, WriteMode::Mirror, Some(DELETED.to_owned())).await
     }
 
+    /// Proves that such a row can be found there again, without writing it.
+    ///
+    /// # Errors
+    /// Why it cannot, else those of the system.
+    pub(super) async fn ready(&self, row: &Row) -> Result<()> {
+        let (entry, target) = deliver::open(self.workspace, &self.side.connection)?;
+        let request = self.request(entry, self.schema(row), WriteMode::Merge, None)?;
+        target.ready(&request).await
+    }
+
+    fn request(
+        &self,
+        entry: &DestinationEntry,
+        schema: SchemaRef,
+        mode: WriteMode,
+        deleted: Option<String>,
+    ) -> Result<WriteRequest> {
+        Ok(WriteRequest {
+            target: self.settings(entry)?,
+            app: self.app.clone(),
+            schema,
+            mode,
+            key: vec![self.key.to_owned()],
+            deleted,
+            new_columns: NewTargetColumns::Fail,
+            now: self.now,
+        })
+    }
+
     async fn send(
         &self,
         rows: &[Row],
@@ -80,16 +109,7 @@ impl Target<'_> {
             return Ok(became);
         }
         let (entry, target) = deliver::open(self.workspace, &self.side.connection)?;
-        let request = WriteRequest {
-            target: self.settings(entry)?,
-            app: self.app.clone(),
-            schema,
-            mode,
-            key: vec![self.key.to_owned()],
-            deleted,
-            new_columns: NewTargetColumns::Fail,
-            now: self.now,
-        };
+        let request = self.request(entry, schema, mode, deleted)?;
         let progress = target.progress(&request).await?;
         let sequence = progress.committed.map_or(0, |checkpoint| checkpoint.sequence) + 1;
         let mut writer = target.writer(&request).await?;

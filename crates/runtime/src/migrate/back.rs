@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use flywheel_base::{Error, ErrorKind, Result};
-use flywheel_connect::DestinationEntry;
 use flywheel_connect::source::{SourceEntry, StreamInfo};
+use flywheel_connect::{ColumnType, DestinationEntry};
 use flywheel_project::resource::sync::{Column, Keep, Stream};
 use serde_json::{Map, Value, json};
 
@@ -107,11 +107,38 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
     Ok((Some(path), notices))
 }
 
+/// The columns that the migration makes truth values of numbers: a number is made of them on the way back.
+fn truths<'a>(
+    stream: &'a Stream,
+    info: Option<&StreamInfo>,
+    changed: &dyn Fn(&Column) -> bool,
+) -> Vec<&'a Column> {
+    let known = info.map(|info| info.columns.as_slice()).unwrap_or_default();
+    let number = |name: &str| {
+        let kind = known.iter().find(|column| column.name == name).map(|column| column.kind);
+        matches!(
+            kind,
+            Some(
+                ColumnType::Int32
+                    | ColumnType::Int64
+                    | ColumnType::Float64
+                    | ColumnType::Decimal { .. }
+            )
+        )
+    };
+    let columns = stream.columns.iter().filter(|column| !stream.key.contains(&column.name));
+    columns
+        .filter(|column| column.column_type.as_deref() == Some("bool") && column.value.is_none())
+        .filter(|column| !changed(column) && number(column.source_name()))
+        .collect()
+}
+
 /// The columns of the source, from those of the target, with the types they have in the source: the
 /// target may know fewer types than it does.
 fn columns(
     stream: &Stream,
     info: Option<&StreamInfo>,
+    truths: &[&Column],
     changed: &dyn Fn(&Column) -> bool,
 ) -> Vec<Value> {
     let declared = |there: &str| stream.columns.iter().find(|c| c.source_name() == there);
@@ -123,7 +150,12 @@ fn columns(
         .filter(|column| !declared(&column.name).is_some_and(changed))
         .map(|column| {
             let from = declared(&column.name).map_or(&column.name, |declared| &declared.name);
-            json!({ "name": column.name, "from": from, "type": column.kind.to_string() })
+            let kind = column.kind.to_string();
+            if truths.iter().any(|truth| truth.source_name() == column.name) {
+                let value = format!("cast(\"{}\" as int)", from.replace('"', "\"\""));
+                return json!({ "name": column.name, "type": kind, "value": value });
+            }
+            json!({ "name": column.name, "from": from, "type": kind })
         })
         .collect();
     let listed = |name: &str| known.iter().any(|column| column.name == name);
@@ -177,7 +209,8 @@ fn reversed(
             lost.join(", ")
         ));
     }
-    let columns = columns(stream, info, &changed);
+    let truths = truths(stream, info, &changed);
+    let columns = columns(stream, info, &truths, &changed);
     let mut back = Map::new();
     back.insert("stream".to_owned(), json!(stream.stream));
     back.insert("options".to_owned(), options);
@@ -201,8 +234,11 @@ fn reversed(
     if !columns.is_empty() {
         back.insert("columns".to_owned(), json!(columns));
     }
-    if !lost.is_empty() {
-        back.insert("drop".to_owned(), json!(lost));
+    let dropped = lost.iter().copied().chain(truths.iter().map(|truth| truth.name.as_str()));
+    let dropped: Vec<&str> = dropped.collect();
+    // Where only declared columns land, none has to be dropped.
+    if !dropped.is_empty() && stream.keep != Keep::Declared {
+        back.insert("drop".to_owned(), json!(dropped));
     }
     if stream.keep == Keep::Declared {
         back.insert("keep".to_owned(), json!("declared"));

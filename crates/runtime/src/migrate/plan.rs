@@ -1,11 +1,12 @@
 //! What a migration would do, without writing anything anywhere.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use flywheel_base::Result;
 use flywheel_connect::DestinationEntry;
 use flywheel_connect::destination::{Destination, Estimate, WriteMode};
-use flywheel_connect::source::{Source, StreamInfo};
+use flywheel_connect::source::{Filled, Source, StreamInfo};
 use flywheel_project::resource::sync::{FirstWrite, Read, Stream, Write};
 use flywheel_reconcile::planner::{Mode, Worker, choose_mode};
 use futures::StreamExt;
@@ -22,6 +23,9 @@ use crate::task::sync::{read_request, resolved};
 
 /// How often changes shall arrive while a migration lasts.
 const EVERY_S: u64 = 60;
+
+/// Connectors whose databases take names of columns, and perhaps of tables, that differ only in case for one.
+const FOLDS: &[&str] = &["mysql", "sqlite", "odbc"];
 
 /// What would happen to one stream.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -73,7 +77,14 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
     let flows_back = target_entry.cdc && DestinationEntry::named(entry.name).is_ok();
     let shut = if flows_back { target.check_log().await.err() } else { None };
     let (here, there) = (source.discover().await?, target.discover().await?);
+    let (made, taken) = (source.fills().await?, target.fills().await?);
     let (written, writing) = open(moving.workspace, moving.to)?;
+    let folds = FOLDS.contains(&target_entry.name);
+    let mut tables = Vec::new();
+    for stream in &moving.sync.streams {
+        let of_target = moving.target_now(target_entry, stream)?;
+        tables.push((stream.stream.as_str(), label(&of_target)));
+    }
     let mut all = Vec::new();
     for stream in &moving.sync.streams {
         let options = resolved(workspace, stream, &stream.options)?;
@@ -89,9 +100,30 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
         }
         let first = sample(&moving, stream, source.as_ref(), &mut planned).await?;
         let existing = there.iter().find(|info| same(&info.stream, &of_target));
+        // SQLite finds a table under its name in any case.
+        let existing = existing.or_else(|| {
+            let any_case = |info: &&StreamInfo| {
+                target_entry.name == "sqlite"
+                    && label(&info.stream).eq_ignore_ascii_case(&label(&of_target))
+            };
+            there.iter().find(any_case)
+        });
         planned.target_rows = existing.and_then(|info| info.rows);
         let swaps = swaps(stream, written.modes);
-        planned.changes = changes(stream, existing, &first, swaps);
+        planned.changes = changes(stream, existing, (&first, folds), swaps);
+        let none = Vec::new();
+        let of = |info: Option<&StreamInfo>, all: &BTreeMap<String, Vec<Filled>>| {
+            info.and_then(|info| all.get(&info.name)).unwrap_or(&none).clone()
+        };
+        let (source_fills, target_fills) = (of(known, &made), of(existing, &taken));
+        planned.changes.extend(match existing {
+            None => made_plain(stream, &first, &source_fills),
+            Some(_) => filled_there(&first, &target_fills, folds),
+        });
+        planned.warnings.extend(alike_columns(target_entry.name, existing, &first));
+        if folds {
+            planned.warnings.extend(alike_tables((&stream.stream, &planned.target), &tables));
+        }
         planned.deletes = deletes(stream, existing, swaps);
         requests(&moving, stream, (source.as_ref(), writing.as_ref()), &options, &mut planned)?;
         advise(stream, known, entry.cdc, &mut planned);
@@ -152,18 +184,15 @@ async fn sample(
 fn changes(
     stream: &Stream,
     existing: Option<&StreamInfo>,
-    columns: &[String],
+    (columns, folds): (&[String], bool),
     swaps: bool,
 ) -> Vec<String> {
     let Some(existing) = existing else {
         return vec![format!("makes the table with {} columns", columns.len())];
     };
     let mut said = Vec::new();
-    let missing: Vec<&str> = columns
-        .iter()
-        .map(String::as_str)
-        .filter(|name| existing.schema.field_with_name(name).is_err())
-        .collect();
+    let missing: Vec<&str> =
+        columns.iter().map(String::as_str).filter(|name| !has(existing, name, folds)).collect();
     if !missing.is_empty() {
         said.push(format!("adds the columns {}", missing.join(", ")));
     }
@@ -175,6 +204,119 @@ fn changes(
         _ => "merges rows by their key".to_owned(),
     });
     said
+}
+
+/// Whether the target's table has a column of that name, in any case if it `folds` names.
+fn has(existing: &StreamInfo, name: &str, folds: bool) -> bool {
+    let mut fields = existing.schema.fields().iter();
+    fields.any(|field| field.name() == name || (folds && field.name().eq_ignore_ascii_case(name)))
+}
+
+/// What becomes of columns that the source fills by itself, in a table that is made.
+fn made_plain(stream: &Stream, columns: &[String], filled: &[Filled]) -> Vec<String> {
+    let lands = |computed: bool| -> Vec<&str> {
+        let those = filled.iter().filter(|filled| filled.computed == computed);
+        let names = those.flat_map(|filled| {
+            let declared = stream.columns.iter().filter(|column| column.value.is_none());
+            let mut renamed = declared
+                .filter(|column| column.source_name() == filled.column)
+                .map(|column| column.name.as_str())
+                .peekable();
+            let own = renamed.peek().is_none().then_some(filled.column.as_str());
+            renamed.chain(own).collect::<Vec<_>>()
+        });
+        names.filter(|name| columns.iter().any(|column| column == name)).collect()
+    };
+    let mut said = Vec::new();
+    let (computed, numbered) = (lands(true), lands(false));
+    if !computed.is_empty() {
+        said.push(format!(
+            "makes plain columns of {}, which the source computes",
+            computed.join(", ")
+        ));
+    }
+    if !numbered.is_empty() {
+        said.push(format!(
+            "makes plain columns of {}, which the source numbers by itself: nothing numbers new rows there",
+            numbered.join(", ")
+        ));
+    }
+    said
+}
+
+/// What becomes of rows' columns that a target which exists fills by itself.
+fn filled_there(columns: &[String], filled: &[Filled], folds: bool) -> Vec<String> {
+    let brought = |computed: bool| -> Vec<&str> {
+        let is = |column: &String, name: &str| {
+            column == name || (folds && column.eq_ignore_ascii_case(name))
+        };
+        filled
+            .iter()
+            .filter(|filled| filled.computed == computed)
+            .map(|filled| filled.column.as_str())
+            .filter(|name| columns.iter().any(|column| is(column, name)))
+            .collect()
+    };
+    let mut said = Vec::new();
+    let (computed, numbered) = (brought(true), brought(false));
+    if !computed.is_empty() {
+        said.push(format!("leaves out {}, which the target computes", computed.join(", ")));
+    }
+    if !numbered.is_empty() {
+        said.push(format!(
+            "keeps the source's numbers in {}, which the target gives by itself: set its counter before rows are added there",
+            numbered.join(", ")
+        ));
+    }
+    said
+}
+
+/// Columns whose names are alike but for their case, where that matters to the target.
+fn alike_columns(
+    connector: &str,
+    existing: Option<&StreamInfo>,
+    columns: &[String],
+) -> Vec<String> {
+    let rename = |name: &str| format!("rename it under `columns` (`{{name: …, from: {name}}}`)");
+    let mut said = Vec::new();
+    if FOLDS.contains(&connector) {
+        for (at, name) in columns.iter().enumerate() {
+            let before = columns.iter().take(at).find(|known| known.eq_ignore_ascii_case(name));
+            said.extend(before.map(|before| {
+                format!(
+                    "its columns \"{before}\" and \"{name}\" differ only in case, which {connector} takes for one: {}",
+                    rename(name)
+                )
+            }));
+        }
+        return said;
+    }
+    let Some(existing) = existing.filter(|_| connector == "postgres") else { return said };
+    for name in columns.iter().filter(|name| !has(existing, name, false)) {
+        let fields = existing.schema.fields().iter().map(|field| field.name());
+        let mut fields = fields.filter(|known| known.eq_ignore_ascii_case(name));
+        let there = fields.next();
+        said.extend(there.map(|there| {
+            format!(
+                "the target has \"{there}\", and would get \"{name}\" beside it, which differs only in case: {}",
+                rename(name)
+            )
+        }));
+    }
+    said
+}
+
+/// Other streams whose tables are called alike but for the case.
+fn alike_tables((stream, target): (&str, &str), tables: &[(&str, String)]) -> Vec<String> {
+    let Some((_, own)) = tables.iter().find(|(name, _)| *name == stream) else { return Vec::new() };
+    let alike = tables.iter().filter(|(_, table)| table != own && table.eq_ignore_ascii_case(own));
+    let text = |(other, table): &(&str, String)| {
+        format!(
+            "its table {target} and \"{table}\" of the stream \"{other}\" differ only in case, which the target may take for \
+             one: name one of them otherwise"
+        )
+    };
+    alike.map(text).collect()
 }
 
 /// Whether what is read takes the place of all rows of the target.
@@ -289,7 +431,7 @@ fn label(settings: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::{Schema, SchemaRef};
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
     use serde_json::json;
 
     use super::*;
@@ -308,6 +450,7 @@ mod tests {
             cursors: Vec::new(),
             rows,
             bytes: None,
+            unread: None,
         }
     }
 
@@ -331,5 +474,66 @@ mod tests {
         assert_eq!(go(of("mirror", "cdc"), Some(7), &[WriteMode::Mirror]), Some(0));
         let first = of("replace", "full");
         assert_eq!(deletes(&first, None, swaps(&first, all)), Some(0), "there is no table yet");
+    }
+
+    fn names(all: &[&str]) -> Vec<String> {
+        all.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn with(columns: &[&str]) -> StreamInfo {
+        let field = |name: &&str| Field::new(*name, DataType::Utf8, true);
+        let fields: Vec<Field> = columns.iter().map(field).collect();
+        StreamInfo { schema: SchemaRef::new(Schema::new(fields)), ..there(None) }
+    }
+
+    #[test]
+    fn a_plan_names_columns_and_tables_that_are_alike_but_for_their_case() {
+        let columns = names(&["Id", "name", "ID"]);
+        for connector in ["mysql", "sqlite", "odbc"] {
+            let said = alike_columns(connector, None, &columns).concat();
+            assert!(said.contains("\"Id\" and \"ID\""), "{connector}: {said}");
+        }
+        assert!(alike_columns("postgres", None, &columns).is_empty(), "it tells them apart");
+        let said = alike_columns("postgres", Some(&with(&["id", "name"])), &names(&["Id", "name"]));
+        assert!(said.concat().contains("has \"id\""), "{said:?}");
+        assert!(alike_columns("mysql", Some(&with(&["id"])), &names(&["Id"])).is_empty());
+
+        let tables =
+            [("a", "Orders".to_owned()), ("b", "orders".to_owned()), ("c", "x".to_owned())];
+        let said = alike_tables(("a", "new.Orders"), &tables).concat();
+        assert!(said.contains("\"orders\" of the stream \"b\""), "{said}");
+        assert!(alike_tables(("c", "new.x"), &tables).is_empty());
+    }
+
+    #[test]
+    fn a_plan_says_what_becomes_of_columns_that_a_system_fills_by_itself() {
+        let filled = [
+            Filled { column: "id".to_owned(), computed: false },
+            Filled { column: "total".to_owned(), computed: true },
+        ];
+        let moved = stream(json!({
+            "stream": "t", "options": {}, "read": "full", "write": "replace",
+            "columns": [{ "name": "sum", "from": "total" }],
+        }));
+        let said = made_plain(&moved, &names(&["id", "sum"]), &filled).join("; ");
+        assert!(said.contains("of sum, which the source computes"), "{said}");
+        assert!(said.contains("of id, which the source numbers"), "{said}");
+        assert!(made_plain(&moved, &names(&["other"]), &filled).is_empty());
+
+        let said = filled_there(&names(&["ID", "total"]), &filled, false).join("; ");
+        assert!(said.contains("leaves out total") && !said.contains("counter"), "{said}");
+        let said = filled_there(&names(&["ID", "total"]), &filled, true).join("; ");
+        assert!(said.contains("numbers in id"), "{said}");
+    }
+
+    #[test]
+    fn a_target_that_folds_names_has_columns_in_any_case() {
+        let merge = stream(
+            json!({ "stream": "t", "options": {}, "read": "full", "write": "merge", "key": ["id"] }),
+        );
+        let (there, columns) = (with(&["id"]), names(&["Id", "new"]));
+        let said = |folds| changes(&merge, Some(&there), (&columns, folds), false).join("; ");
+        assert!(said(true).contains("adds the columns new"), "{}", said(true));
+        assert!(said(false).contains("adds the columns Id, new"), "{}", said(false));
     }
 }

@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result, digest, task};
-use flywheel_connect::source::{ReadRequest, Source};
-use flywheel_connect::{FILE_COLUMN, LINE_COLUMN, Page};
+use flywheel_connect::source::{ReadRequest, Source, SourceEntry, StreamInfo};
+use flywheel_connect::{ColumnType, FILE_COLUMN, LINE_COLUMN, Page};
 use flywheel_project::resource::sync::{Read, Stream, Write};
+use flywheel_reconcile::document::canonical;
 use flywheel_reconcile::sums::{Buckets, Difference, RowDigest, Side, Sums, Suspects};
 use flywheel_state::TaskOutcome;
 use futures::StreamExt;
@@ -24,11 +25,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Moving;
+use super::plan::same;
 use crate::Workspace;
 use crate::mapping::mapping;
 use crate::recorder::Observer;
 use crate::run::start;
-use crate::task::sync::read_request;
+use crate::task::sync::{read_request, resolved};
+
+/// The types of connections that write documents anew when they store them.
+const WITH_DOCUMENTS: [&str; 2] = ["postgres", "mysql"];
 
 /// Digits a decimal has while it is compared.
 const DECIMAL_DIGITS: u8 = 38;
@@ -85,9 +90,10 @@ pub async fn verify(
     let moving = Moving::named(workspace, name)?;
     let recorder = start(workspace, observer, "migrate")?;
     let (mut all, mut failed) = (Vec::new(), None);
+    let listed = listed(&moving).await;
     for stream in &moving.sync.streams {
         let timer = recorder.started("verify", &format!("{name}.{}", stream.stream));
-        let result = Box::pin(one(&moving, stream, skip)).await;
+        let result = Box::pin(one(&moving, stream, &listed, skip)).await;
         let settled = recorder.settled(timer, result, |one| {
             let status = if one.is_equal() { "succeeded" } else { "warned" };
             let outcome = TaskOutcome {
@@ -113,13 +119,69 @@ pub async fn verify(
     failed.map_or(Ok(all), Err)
 }
 
-async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Verified> {
+/// What the source and the target hold, as far as their types keep documents.
+struct Listed {
+    here: Vec<StreamInfo>,
+    there: Vec<StreamInfo>,
+}
+
+/// Lists both systems. What cannot be listed is told by the read.
+async fn listed(moving: &Moving<'_>) -> Listed {
+    async fn list(found: Result<(&SourceEntry, Box<dyn Source>)>) -> Vec<StreamInfo> {
+        match found {
+            Ok((entry, source)) if WITH_DOCUMENTS.contains(&entry.name) => {
+                source.discover().await.unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+    Listed {
+        here: list(moving.workspace.source_of(moving.sync)).await,
+        there: list(moving.workspace.source(moving.to)).await,
+    }
+}
+
+/// The columns of the target that hold JSON, on either side or as declared.
+fn documents(
+    stream: &Stream,
+    here: Option<&StreamInfo>,
+    there: Option<&StreamInfo>,
+) -> Vec<String> {
+    let json = |info: Option<&StreamInfo>| -> Vec<String> {
+        let columns = info.map(|info| info.columns.as_slice()).unwrap_or_default();
+        let json = columns.iter().filter(|column| column.kind == ColumnType::Json);
+        json.map(|column| column.name.clone()).collect()
+    };
+    let of_source = json(here).into_iter().flat_map(|name| {
+        let mapped = stream.columns.iter().filter(|c| c.value.is_none() && c.source_name() == name);
+        let mut names: Vec<String> = mapped.map(|column| column.name.clone()).collect();
+        if names.is_empty() {
+            names.push(name);
+        }
+        names
+    });
+    let declared = stream.columns.iter().filter(|c| c.column_type.as_deref() == Some("json"));
+    of_source.chain(declared.map(|column| column.name.clone())).chain(json(there)).collect()
+}
+
+async fn one(
+    moving: &Moving<'_>,
+    stream: &Stream,
+    listed: &Listed,
+    skip: &[String],
+) -> Result<Verified> {
     let whole = Stream { read: Read::Full, ..stream.clone() };
     let mapping = mapping(moving.workspace, moving.sync, &whole)?;
     let now = moving.workspace.now();
     let (_, source) = moving.workspace.source_of(moving.sync)?;
     let (entry, target) = moving.workspace.source(moving.to)?;
     let mut there = moving.target_now(entry, stream)?;
+    let options = resolved(moving.workspace, stream, &stream.options)?;
+    let documents = documents(
+        stream,
+        listed.here.iter().find(|info| same(&info.stream, &options)),
+        listed.there.iter().find(|info| same(&info.stream, &there)),
+    );
     // What is there counts, also where the source's stream would not let it in.
     if let Some(settings) = there.as_object_mut().filter(|_| entry.name == "postgres") {
         settings.insert("allow_nan".to_owned(), true.into());
@@ -143,6 +205,7 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
         name: &stream.stream,
         key: &stream.key,
         skip,
+        documents: &documents,
         extra_allowed: matches!(stream.write, Write::Append | Write::Merge),
     };
     compare(left, right, &asked).await
@@ -156,6 +219,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) key: &'a [String],
     /// Columns that are not compared.
     pub(crate) skip: &'a [String],
+    /// Columns of texts that hold JSON: what they mean is compared, not how it is written.
+    pub(crate) documents: &'a [String],
     /// Whether rows that only the target has are no difference.
     pub(crate) extra_allowed: bool,
 }
@@ -171,8 +236,8 @@ pub(crate) async fn compare(
     asked: &Asked<'_>,
 ) -> Result<Verified> {
     let (of_left, of_right) = try_join(left.columns(), right.columns()).await?;
-    let columns =
-        Arc::new(Columns::choose(asked.key, asked.skip, of_left.as_ref(), of_right.as_ref())?);
+    let columns = Columns::choose(asked.key, asked.skip, of_left.as_ref(), of_right.as_ref())?;
+    let columns = Arc::new(Columns { documents: asked.documents.to_vec(), ..columns });
     let (left_sums, right_sums) = try_join(left.sums(&columns), right.sums(&columns)).await?;
     let difference = match left_sums.sums.differing(&right_sums.sums) {
         None => Difference::default(),
@@ -200,7 +265,8 @@ async fn find(
     columns: &Arc<Columns>,
     buckets: Buckets,
 ) -> Result<Difference> {
-    let mut suspects = Suspects::new(buckets);
+    let names = columns.fields.fields().iter().map(|field| field.name().clone()).collect();
+    let mut suspects = Suspects::new(buckets, names);
     for (side, reading) in [(Side::Left, left), (Side::Right, right)] {
         let mut pages = reading.pages();
         while let Some(page) = pages.next().await {
@@ -211,6 +277,11 @@ async fn find(
             let (columns, place) = (Arc::clone(columns), reading.side);
             suspects = task::compute(move || {
                 let rows = columns.rows(place, &page.batch)?;
+                let digests = columns.digests(&rows)?;
+                if !digests.iter().any(|digest| suspects.wants(*digest)) {
+                    return Ok(suspects);
+                }
+                let values = columns.alone(&rows)?;
                 let names = columns.key_of(&rows);
                 let format = FormatOptions::default().with_null("NULL");
                 let shown = names
@@ -218,12 +289,16 @@ async fn find(
                     .map(|array| ArrayFormatter::try_new(array.as_ref(), &format))
                     .collect::<std::result::Result<Vec<_>, _>>()
                     .map_err(unreadable)?;
-                for (row, digest) in columns.digests(&rows)?.into_iter().enumerate() {
+                for (row, digest) in digests.into_iter().enumerate() {
                     let key = || {
                         let values = shown.iter().map(|shown| shown.value(row).to_string());
                         values.collect::<Vec<_>>().join(", ")
                     };
-                    suspects.add(side, digest, key)?;
+                    let cells = || -> Vec<u64> {
+                        let of = |column: &Rows| digest::hash64(&[column.row(row).as_ref()]);
+                        values.iter().map(of).collect()
+                    };
+                    suspects.add(side, digest, key, cells)?;
                 }
                 Ok(suspects)
             })
@@ -307,6 +382,8 @@ struct Columns {
     /// The places of the key's columns.
     key: Vec<usize>,
     skipped: Vec<String>,
+    /// The names of those that hold JSON.
+    documents: Vec<String>,
 }
 
 impl Columns {
@@ -348,7 +425,7 @@ impl Columns {
             true => key.iter().map(place).collect::<Result<_>>()?,
             false => Vec::new(),
         };
-        Ok(Self { fields: Arc::new(Schema::new(fields)), key, skipped })
+        Ok(Self { fields: Arc::new(Schema::new(fields)), key, skipped, documents: Vec::new() })
     }
 
     /// The compared columns of a batch, as what they are compared as.
@@ -371,6 +448,11 @@ impl Columns {
                     "Leave it out with `--skip {name}`, or declare its type in the sync."
                 )));
             }
+            let texts = values.as_string_opt::<i32>();
+            if let Some(texts) = texts.filter(|_| self.documents.contains(name)) {
+                let documents = texts.iter().map(|text| text.map(canonical));
+                return Ok(Arc::new(documents.collect::<arrow::array::StringArray>()) as ArrayRef);
+            }
             Ok(values)
         };
         self.fields.fields().iter().map(one).collect()
@@ -378,6 +460,16 @@ impl Columns {
 
     fn key_of(&self, rows: &[ArrayRef]) -> Vec<ArrayRef> {
         self.key.iter().filter_map(|at| rows.get(*at)).map(Arc::clone).collect()
+    }
+
+    /// The values of each column for itself.
+    fn alone(&self, rows: &[ArrayRef]) -> Result<Vec<Rows>> {
+        let one = |column: &ArrayRef| {
+            let field = SortField::new(column.data_type().clone());
+            let converter = RowConverter::new(vec![field]).map_err(unreadable)?;
+            converter.convert_columns(std::slice::from_ref(column)).map_err(unreadable)
+        };
+        rows.iter().map(one).collect()
     }
 
     fn digests(&self, rows: &[ArrayRef]) -> Result<Vec<RowDigest>> {

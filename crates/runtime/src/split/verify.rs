@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
-use flywheel_connect::Page;
 use flywheel_connect::source::StreamInfo;
+use flywheel_connect::{ColumnType, Page};
 use flywheel_project::resource::split::{SplitTable, SplitWrite};
 use flywheel_reconcile::record::{Pair, Side};
 use flywheel_reconcile::split::{BreachKind, Digest, Others, Placed, Proof, place, prove};
@@ -20,7 +20,7 @@ use super::Splitting;
 use super::part::PartOf;
 use super::scan::{Scanned, is_there, names};
 use crate::Workspace;
-use crate::migrate::{Asked, Reading, Verified, compare};
+use crate::migrate::{Asked, Reading, Verified, compare, same};
 use crate::recorder::{Observer, Recorder};
 use crate::run::start;
 
@@ -217,13 +217,18 @@ async fn values(
         request: splitting.request(table)?,
         through: Some(Box::new(choose)),
     };
+    let request = splitting.part_request(table, side)?;
+    let known = listed.iter().find(|info| same(&info.stream, &request.stream));
+    let columns = known.map(|info| info.columns.as_slice()).unwrap_or_default();
+    let json = columns.iter().filter(|column| column.kind == ColumnType::Json);
+    let documents: Vec<String> = json.map(|column| column.name.clone()).collect();
     let asked = Asked {
         name: &table.table,
         key: &table.key,
         skip,
+        documents: &documents,
         extra_allowed: splitting.declared.write == SplitWrite::Merge,
     };
-    let request = splitting.part_request(table, side)?;
     // A table that does not exist has no rows: it is compared with itself, emptied.
     let found = match is_there(listed, &request) {
         true => Reading {

@@ -52,7 +52,7 @@ pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
             "sync": one.sync, "state": one.state, "since": one.since, "run_id": one.run_id,
             "committed_at": one.committed_at, "reached": one.reached(), "rows": one.rows(),
             "rows_per_second": one.rows_per_second, "attempt": failing.as_ref().map(|one| one.attempt),
-            "next_at": failing.map(|one| one.next_at), "reason": one.reason, "paused_by": one.by,
+            "next_at": failing.and_then(|one| one.next_at), "reason": one.reason, "paused_by": one.by,
             "error": one.trouble(), "aside": aside,
         })
     };

@@ -4,7 +4,9 @@
 //! What holds after a crash: a table's position is in the commit of its rows, so that each table goes
 //! on after its own last commit. A table without position is read whole first; those rows replace
 //! what is there in one commit, so that nobody sees half of them. The source is told what it need not
-//! keep only after the commits. Rows of one transaction are never committed apart from each other.
+//! keep only after the commits. Rows of one transaction are never committed apart from each other. A table whose log cannot be
+//! followed further stops alone, which is in its position: later passes leave it as it is until it is read whole again. One that its
+//! target or its declarations refuse waits alone, at its position.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use futures::StreamExt;
 
 use self::following::Following;
 use super::balance;
-use super::sync::{Landed, Restart, named, outcome, source};
+use super::sync::{Landed, Restart, Synced, named, outcome, source};
 use crate::Workspace;
 use crate::recorder::{Recorder, Timer};
 
@@ -23,17 +25,17 @@ mod following;
 mod live;
 mod sink;
 
-pub(crate) use self::live::{Live, live};
+pub(crate) use self::live::{Each, Live, live};
 
 /// The longest name of a reader that every source takes.
 const NAME_MAX: usize = 48;
 
 /// Brings the changes of `streams` to the destination `to` until the log is read up to now; those of
-/// `restart` are read whole first, whatever their positions.
+/// `restart` are read whole first, whatever their positions. A stream whose log cannot be followed further, or that is refused, fails
+/// alone: what is returned has its error, apart if others went on.
 ///
 /// # Errors
-/// Those of source and lake; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad rows.
-/// What was committed before stays, and the next run goes on from there.
+/// Those of source and lake that end all of it. What was committed before stays, and the next run goes on from there.
 pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -42,17 +44,28 @@ pub(crate) async fn run(
     streams: &[&Stream],
     to: &str,
     restart: Restart<'_>,
-) -> Result<Vec<Landed>> {
+) -> Result<Synced> {
     let timers: Vec<Timer> =
         streams.iter().map(|stream| recorder.started("sync", &named(name, stream, to))).collect();
     let run_id = recorder.run_id().to_owned();
     let result = Box::pin(all(workspace, &run_id, name, sync, streams, to, restart)).await;
-    let mut landed = Vec::new();
+    let (mut landed, mut errors) = (Vec::new(), Vec::new());
     match result {
         Ok(all) => {
-            for (timer, one) in timers.into_iter().zip(all) {
+            for (timer, (one, stopped)) in timers.into_iter().zip(all) {
                 let of_one = |one: &Landed| (balance::status(one).to_owned(), outcome(one));
-                landed.push(recorder.settled(timer, Ok(one), of_one)?);
+                let Some(error) = stopped else {
+                    landed.push(recorder.settled(timer, Ok(one), of_one)?);
+                    continue;
+                };
+                let why = Some(error.report());
+                recorder.ended(
+                    timer,
+                    "failed",
+                    flywheel_state::TaskOutcome { error: why, ..outcome(&one) },
+                );
+                errors.push(error);
+                landed.push(one);
             }
         }
         Err(error) => {
@@ -75,7 +88,10 @@ pub(crate) async fn run(
             recorder.notice(format!("sync {name}, {}: {notice}", one.table));
         }
     }
-    Ok(landed)
+    // Of a log on which no table went on it is told as of one that failed.
+    let (errors, alone) =
+        if errors.len() < landed.len() { (Vec::new(), errors) } else { (errors, Vec::new()) };
+    Ok(Synced { landed, errors, alone })
 }
 
 async fn all(
@@ -86,14 +102,14 @@ async fn all(
     streams: &[&Stream],
     to: &str,
     restart: Restart<'_>,
-) -> Result<Vec<Landed>> {
+) -> Result<Vec<(Landed, Option<Error>)>> {
     let mut pass = Pass::open(workspace, run_id, name, sync, streams, to).await?;
     pass.restart(restart).await?;
     pass.catch_up().await?;
     for table in &mut pass.tables {
         table.merge_changes().await;
     }
-    Ok(pass.tables.into_iter().map(|table| table.landed).collect())
+    Ok(pass.tables.into_iter().map(|table| (table.landed, table.stopped)).collect())
 }
 
 /// Everything for one pass over a log.
@@ -138,7 +154,7 @@ impl<'a> Pass<'a> {
             self.source.forget(&self.request.name).await?;
         }
         for table in self.tables.iter_mut().filter(|table| restart.has(table.stream())) {
-            table.restart()?;
+            table.restart();
         }
         self.request.streams = self.tables.iter().map(Following::request).collect::<Result<_>>()?;
         Ok(())
@@ -155,7 +171,9 @@ impl<'a> Pass<'a> {
             return Err(error);
         }
         for table in &mut self.tables {
-            table.end().await?;
+            if let Err(error) = table.end().await {
+                table.refuse(error).await?;
+            }
         }
         self.acknowledge().await
     }
@@ -201,7 +219,7 @@ async fn take(name: &str, tables: &mut [Following<'_>], page: Result<ChangesPage
     let table = tables.get_mut(page.stream).ok_or_else(|| {
         Error::internal(format!("a log has changes of stream {}, which is not read", page.stream))
     })?;
-    table.page(page).await
+    Box::pin(table.page(page)).await
 }
 
 /// The name under which a sync reads a log for one destination: the project's and its own, as systems

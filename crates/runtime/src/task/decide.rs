@@ -46,11 +46,13 @@ pub(crate) async fn run(
                 Status::NotDue => ("skipped", Some("not due".to_owned())),
                 Status::Paused(reason) => ("skipped", Some(format!("paused: {reason}"))),
             };
-            let outcome = TaskOutcome {
-                rows_out: Some(decided.decisions as u64),
-                detail: json!({"holdout": decided.held_out, "queued": decided.queued, "why": why}),
-                ..TaskOutcome::default()
-            };
+            let mut detail =
+                json!({"holdout": decided.held_out, "queued": decided.queued, "why": why});
+            if let Some(detail) = detail.as_object_mut().filter(|_| decided.without_forecast > 0) {
+                detail.insert("without_forecast".to_owned(), json!(decided.without_forecast));
+            }
+            let rows_out = Some(decided.decisions as u64);
+            let outcome = TaskOutcome { rows_out, detail, ..TaskOutcome::default() };
             (status.to_owned(), outcome)
         });
         let decided = match settled {
@@ -66,6 +68,12 @@ pub(crate) async fn run(
         {
             recorder.notice(format!(
                 "policy \"{name}\" decides for nobody: its learner \"{learner}\" was never fitted; `flywheel learn {learner}` says why"
+            ));
+        }
+        if decided.without_forecast > 0 {
+            recorder.notice(format!(
+                "policy \"{name}\" orders nothing for {} units, of which its learner has no forecast: a unit is found by its `series_id`",
+                decided.without_forecast
             ));
         }
         all.decided.push(decided);

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::changes::reader;
+use super::repeated::Repeated;
 use super::share::Share;
 use super::source_types::{Types, app_of};
 use super::sync::{
@@ -34,6 +35,7 @@ use super::sync::{
 };
 use crate::Workspace;
 use crate::mapping::mapping;
+use crate::quarantine;
 
 /// Rows between two commits.
 pub(crate) const CHECKPOINT_ROWS: u64 = 100_000;
@@ -75,6 +77,7 @@ pub(crate) async fn deliver(
     let counted = matches!(request.mode, WriteMode::Append | WriteMode::Replace)
         && progress.staged.is_none()
         && entry.guarantee != Guarantee::IdempotentByKey;
+    let (mode, key) = (request.mode, request.key.clone());
     let mut delivery = Delivery {
         workspace,
         run_id,
@@ -93,6 +96,7 @@ pub(crate) async fn deliver(
         columns: None,
         types,
         tally: Tally::default(),
+        repeated: repeated(stream, mode, key),
         waiting: Waiting::default(),
         checkpoint_bytes: share.gathered(CHECKPOINT_BYTES),
         landed: Landed {
@@ -102,6 +106,13 @@ pub(crate) async fn deliver(
         },
     };
     delivery.all(source.as_ref(), &read).await?;
+    // What an earlier run had staged is not read again, nor are its bad rows.
+    if begins_anew(stream, read.from.as_ref()) && delivery.committed.is_some() {
+        let (sync, met) = ((name, sync), delivery.tally.met());
+        let whole = quarantine::Whole { sync, stream, destination, run_id };
+        let closed = Box::pin(quarantine::supersede(workspace, whole, met)).await?;
+        delivery.landed.notices.extend(closed);
+    }
     if let Some(stored) = delivery.committed.take() {
         let reader = reader(&workspace.project.file.name, name, destination);
         delivery.landed.notices.extend(tell_source(source.as_ref(), reader, &read, stored).await);
@@ -193,6 +204,21 @@ fn start(stream: &Stream, progress: &Progress) -> Option<Position> {
     progress.committed.as_ref().map(|checkpoint| Staged::of(checkpoint).read)
 }
 
+/// Whether a read from there reads the whole stream: a full read does behind the end of an earlier one, too.
+fn begins_anew(stream: &Stream, from: Option<&Position>) -> bool {
+    let ended = |Position(position): &Position| {
+        position.get("complete").and_then(Value::as_bool) == Some(true)
+    };
+    from.is_none_or(|from| stream.read == Read::Full && ended(from))
+}
+
+/// What finds rows of one key in a read of a whole stream that is merged by it. Where rows tell which are gone, or rows come
+/// by what changed, a key may come again.
+fn repeated(stream: &Stream, mode: WriteMode, key: Vec<String>) -> Option<Repeated> {
+    let merged = mode == WriteMode::Merge && stream.read == Read::Full;
+    (merged && !key.is_empty()).then(|| Repeated::new(key))
+}
+
 /// The position of the rows a reader of the target sees.
 fn committed(progress: &Progress) -> Option<Position> {
     progress.committed.as_ref().map(|checkpoint| Staged::of(checkpoint).read)
@@ -258,6 +284,8 @@ struct Delivery<'a> {
     /// Where the read stands.
     reached: Option<Position>,
     tally: Tally,
+    /// The keys so far of a whole stream that is merged.
+    repeated: Option<Repeated>,
     waiting: Waiting,
     /// Bytes of rows between two commits.
     checkpoint_bytes: usize,
@@ -287,6 +315,7 @@ impl Delivery<'_> {
             let written = writer.finish().await?;
             self.count(&written);
         }
+        self.landed.notices.extend(self.repeated.as_ref().and_then(Repeated::notice));
         // A replacement gives the target its types only now that it is swapped in.
         self.types.store()
     }
@@ -310,6 +339,9 @@ impl Delivery<'_> {
         let batch = page.batch.clone();
         if batch.num_columns() > 0 {
             self.columns = Some(batch.schema());
+        }
+        if let Some(repeated) = &mut self.repeated {
+            repeated.take(&batch)?;
         }
         if batch.num_rows() > 0 || (self.replaces() && batch.num_columns() > 0) {
             let widened = self.types.widened(&batch.schema());

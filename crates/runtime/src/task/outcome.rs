@@ -15,7 +15,8 @@ use crate::{Workspace, events, recorder::Recorder};
 /// What the tasks are about.
 const POLICIES: &str = "policies";
 
-/// Reads what programs handed in and joins new outcomes of all policies; returns how many there are.
+/// Reads what programs handed in and joins new outcomes of all policies; returns how many there are, and why those of some
+/// policies could not be read. Each of these has a task of its own that says so.
 ///
 /// # Errors
 /// Those of [`reported::land`] and [`outcome::join`].
@@ -23,7 +24,7 @@ pub(crate) async fn join(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
-) -> Result<usize> {
+) -> Result<(usize, Vec<Error>)> {
     let now = workspace.now();
     let timer = recorder.started("outcome", POLICIES);
     let result = async {
@@ -44,15 +45,26 @@ pub(crate) async fn join(
             }
         }
         let outcome = TaskOutcome { rows_out: Some(rows), detail, ..TaskOutcome::default() };
-        ("succeeded".to_owned(), outcome)
+        let status = if joined.unread.is_empty() { "succeeded" } else { "warned" };
+        (status.to_owned(), outcome)
     })?;
+    for one in &joined.unread {
+        let timer = recorder.started("outcome", &one.policy);
+        let outcome = TaskOutcome {
+            detail: json!({"joined_up_to": one.since.to_string()}),
+            error: Some(one.error.report()),
+            ..TaskOutcome::default()
+        };
+        recorder.ended(timer, "failed", outcome);
+    }
     for (policy, why) in &joined.unreadable {
         recorder.notice(format!("policy \"{policy}\": {why}; such events count without a value"));
     }
     for text in landed.iter().flat_map(|(kind, landed)| landed.notices(*kind)) {
         recorder.notice(text);
     }
-    Ok(joined.outcomes.values().sum())
+    let unread = joined.unread.into_iter().map(|one| one.error).collect();
+    Ok((joined.outcomes.values().sum(), unread))
 }
 
 /// Makes rows of what programs handed in since the last turn.
@@ -80,7 +92,8 @@ async fn land(workspace: &Workspace, turn: i64, now: Timestamp) -> Result<Vec<(K
     Ok(landed)
 }
 
-/// Credits new successes to the actions before them; without a policy that asks for it there is no task.
+/// Credits new successes to the actions before them; without a policy that asks for it there is no task. Returns why those of
+/// some policies could not be read.
 ///
 /// # Errors
 /// Those of [`attribution::credit`].
@@ -88,15 +101,18 @@ pub(crate) async fn credit(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
-) -> Result<()> {
+) -> Result<Vec<Error>> {
     if !attributes(workspace) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("credit", POLICIES);
     let result = attribution::credit(&context).await;
-    recorder.settled(timer, result, |count| ("succeeded".to_owned(), of_rows(*count)))?;
-    Ok(())
+    let credited = recorder.settled(timer, result, |credited| {
+        let status = if credited.errors.is_empty() { "succeeded" } else { "warned" };
+        (status.to_owned(), of_rows(credited.successes))
+    })?;
+    Ok(credited.errors)
 }
 
 /// Sums up what is credited to actions; without a policy that asks for it there is no task.
@@ -149,7 +165,8 @@ pub(crate) async fn compare(
     let result = experiment::measure(&context, sums).await;
     let Standings { rows, errors } = recorder.settled(timer, result, |all| {
         let rows = &all.rows;
-        let broken = rows.iter().any(|row| matches!(&*row.standing, "breached" | "split-broken"));
+        let ill = ["breached", "split-broken", "unmeasured"];
+        let broken = rows.iter().any(|row| ill.contains(&row.standing.as_str()));
         let doubted = broken || !all.errors.is_empty() || !experiment::warnings(rows).is_empty();
         let status = if doubted { "warned" } else { "succeeded" };
         let outcome = TaskOutcome { rows_out: Some(rows.len() as u64), ..TaskOutcome::default() };
@@ -181,7 +198,8 @@ pub(crate) async fn measure(
         });
         let detail = Value::Object(each.collect::<Map<_, _>>());
         let broken = measured.rows.iter().any(|row| broken(row).is_some());
-        let status = if broken { "warned" } else { "succeeded" };
+        let doubted = broken || !measured.errors.is_empty();
+        let status = if doubted { "warned" } else { "succeeded" };
         (status.to_owned(), TaskOutcome { detail, ..TaskOutcome::default() })
     })?;
     for text in measured.rows.iter().filter_map(broken) {

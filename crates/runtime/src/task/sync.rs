@@ -1,6 +1,6 @@
 //! Landing: pages of a source and the position after them, in one commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, new_null_array};
@@ -88,6 +88,8 @@ pub struct Synced {
     pub landed: Vec<Landed>,
     /// Everything that went wrong, in the order of the files.
     pub errors: Vec<Error>,
+    /// Why single tables of a log stand while the others of it went on, where that is told apart from the errors.
+    pub alone: Vec<Error>,
 }
 
 impl Synced {
@@ -96,13 +98,13 @@ impl Synced {
     /// # Errors
     /// The first of the errors.
     pub fn all(self) -> Result<Vec<Landed>> {
-        self.errors.into_iter().next().map_or(Ok(self.landed), Err)
+        self.errors.into_iter().chain(self.alone).next().map_or(Ok(self.landed), Err)
     }
 }
 
 impl From<Result<Self>> for Synced {
     fn from(result: Result<Self>) -> Self {
-        result.unwrap_or_else(|error| Self { landed: Vec::new(), errors: vec![error] })
+        result.unwrap_or_else(|error| Self { errors: vec![error], ..Self::default() })
     }
 }
 
@@ -201,7 +203,7 @@ async fn each_now(
         .get(name)
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
-    let mut errors = Vec::new();
+    let (mut errors, mut alone) = (Vec::new(), Vec::new());
     let gate = quality::Gate::close(workspace, sync).await?;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
@@ -223,7 +225,13 @@ async fn each_now(
     for to in logs {
         let pass = changes::run(workspace, recorder, name, sync, &of_log, to, restart);
         match Box::pin(pass).await {
-            Ok(mut all) => landed.append(&mut all),
+            Ok(all) => {
+                landed.extend(all.landed);
+                let doing =
+                    |error: Error| error.context(format!("sync \"{name}\", changes to {to}"));
+                errors.extend(all.errors.into_iter().map(doing));
+                alone.extend(all.alone.into_iter().map(doing));
+            }
             Err(error) => errors.push(error.context(format!("sync \"{name}\", changes to {to}"))),
         }
     }
@@ -240,7 +248,7 @@ async fn each_now(
     }
     let lost = landed.iter().filter_map(balance::lost);
     errors.extend(lost.map(|error| error.context(format!("sync \"{name}\""))));
-    Ok(Synced { landed, errors })
+    Ok(Synced { landed, errors, alone })
 }
 
 /// The error of tables that landed and that readers do not see; none if there are none.
@@ -402,6 +410,7 @@ pub(crate) struct Job<'a> {
     pub(super) workspace: &'a Workspace,
     run_id: &'a str,
     sync_name: &'a str,
+    sync: &'a Sync,
     /// The source's type.
     pub(super) connector: &'a str,
     errors: &'a Errors,
@@ -462,6 +471,20 @@ impl Job<'_> {
         null_keys::set_aside(&mut page, self.connector, &table, key)?;
         new_columns::set_aside(&mut page, self.connector, self.stream, self.there.as_deref())?;
         Ok(page)
+    }
+
+    /// Ends what was set aside by earlier reads and not by this one, which has landed, if it began at the start.
+    async fn superseded(&self, met: &BTreeSet<String>) -> Result<Option<String>> {
+        if self.request.from.is_some() {
+            return Ok(None);
+        }
+        let whole = quarantine::Whole {
+            sync: (self.sync_name, self.sync),
+            stream: self.stream,
+            destination: LAKE,
+            run_id: self.run_id,
+        };
+        Box::pin(quarantine::supersede(self.workspace, whole, met)).await
     }
 
     /// Tells the source what is stored; returns what a person should know.
@@ -551,6 +574,7 @@ pub(crate) async fn job<'a>(
         workspace,
         run_id,
         sync_name: name,
+        sync,
         connector: connection.map_or(LAKE, |connection| connection.connector.as_str()),
         errors: &sync.errors,
         stream,
@@ -844,9 +868,9 @@ async fn stream_into(
 /// Publishes a load and the position after it, after what was set aside.
 async fn commit_load(job: &Job<'_>, load: Load, tally: &Mutex<Tally>) -> Result<Landed> {
     let settled = settle(job, tally).await;
-    let (mut landed, position) = match settled {
-        Ok(Settled { landed, position: Some(position) }) => (landed, position),
-        Ok(Settled { landed, position: None }) => {
+    let (mut landed, position, met) = match settled {
+        Ok(Settled { landed, position: Some(position), met }) => (landed, position, met),
+        Ok(Settled { landed, position: None, .. }) => {
             load.discard().await;
             return Ok(landed);
         }
@@ -858,6 +882,7 @@ async fn commit_load(job: &Job<'_>, load: Load, tally: &Mutex<Tally>) -> Result<
     let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
     let stored = Position(checkpoint.position.clone());
     landed.take(&load.commit(&job.operation(), &job.app, checkpoint).await?);
+    landed.notices.extend(job.superseded(&met).await?);
     landed.notices.extend(job.told(stored).await);
     Ok(landed)
 }
@@ -868,7 +893,7 @@ pub(crate) async fn commit(
     batches: Vec<RecordBatch>,
     tally: &Mutex<Tally>,
 ) -> Result<Landed> {
-    let Settled { mut landed, position } = settle(job, tally).await?;
+    let Settled { mut landed, position, met } = settle(job, tally).await?;
     let Some(position) = position else { return Ok(landed) };
     let schema = if batches.is_empty() { known_schema(job).await? } else { Some(union(&batches)?) };
     let Some(schema) = schema else { return Ok(landed) };
@@ -879,6 +904,7 @@ pub(crate) async fn commit(
         .checkpoint(job.app.clone(), checkpoint)
         .add_columns();
     landed.take(&job.workspace.lake.write(&job.at, write).await?);
+    landed.notices.extend(job.superseded(&met).await?);
     landed.notices.extend(job.told(stored).await);
     Ok(landed)
 }
@@ -888,6 +914,8 @@ struct Settled {
     landed: Landed,
     /// The position to commit; none if there is nothing to commit.
     position: Option<Position>,
+    /// What was set aside, by its names in the quarantine.
+    met: BTreeSet<String>,
 }
 
 /// Applies the budget to the whole run and sets bad rows aside, before the position passes them.
@@ -904,7 +932,10 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
         notices: tally.notices,
         ..Landed::default()
     };
-    let Some(position) = tally.position else { return Ok(Settled { landed, position: None }) };
+    let nothing = BTreeSet::new();
+    let Some(position) = tally.position else {
+        return Ok(Settled { landed, position: None, met: nothing });
+    };
     let head = job.workspace.lake.head(&job.at).await?;
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
     // Nothing new was read and the table stands: a commit would only wake the models above it.
@@ -913,11 +944,11 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     if unchanged && (tally.rows == 0 || same) {
         landed.rows_unchanged = tally.rows;
         landed.version = head.map(|head| head.version);
-        return Ok(Settled { landed, position: None });
+        return Ok(Settled { landed, position: None, met: nothing });
     }
     let origin = Origin { sync: job.sync_name, stream: &job.stream.stream };
-    quarantine::set_aside(job.workspace, job.run_id, origin, tally.rejected).await?;
-    Ok(Settled { landed, position: Some(position) })
+    let met = quarantine::set_aside(job.workspace, job.run_id, origin, tally.rejected).await?;
+    Ok(Settled { landed, position: Some(position), met })
 }
 
 /// The columns of a table into which nothing was read yet: those it has, or those that are declared.
@@ -1030,6 +1061,8 @@ pub(crate) struct Tally {
     rejected: Vec<Rejected>,
     /// Rows that were set aside already.
     bad_before: u64,
+    /// Their names in the quarantine.
+    met: BTreeSet<String>,
     notices: Vec<String>,
     /// Notices that are said once in a run, whatever is committed in between.
     told: Vec<String>,
@@ -1092,9 +1125,19 @@ impl Tally {
         self.bad_before += rejected.len() as u64;
         landed.rows_rejected += rejected.len() as u64;
         let origin = Origin { sync: name, stream: &stream.stream };
-        quarantine::set_aside(workspace, run_id, origin, rejected).await?;
+        self.met.append(&mut quarantine::set_aside(workspace, run_id, origin, rejected).await?);
         landed.notices.append(&mut self.notices);
         Ok(())
+    }
+
+    /// The names in the quarantine of what was set aside on the way.
+    pub(super) fn met(&self) -> &BTreeSet<String> {
+        &self.met
+    }
+
+    /// Forgets them, where only rows that are bad now matter.
+    pub(super) fn forget_met(&mut self) {
+        self.met.clear();
     }
 
     /// Applies the budget of bad rows, counted over the whole run.

@@ -9,7 +9,7 @@ use axum::response::Response;
 use flywheel_decision::reported::Kind;
 use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access::{self, granted};
-use flywheel_state::{ApiToken, User};
+use flywheel_state::{AUDIT_HEAD_PASSED, ApiToken, User};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,6 +24,9 @@ use crate::problem::{Problem, Result};
 use crate::quota;
 use crate::sign_in;
 use crate::site;
+
+/// Notes of an audit log that did not end as its head said that are told, the newest ones.
+const PASSED_MAX: u32 = 10;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (administer, audit) =
@@ -433,6 +436,7 @@ async fn revoke(
 async fn rules(State(app): State<Arc<App>>) -> Result<Response> {
     let found = app.with(|workspace| async move {
         let (rules, misfits) = (access::listed(&workspace).await?, access::misfits(&workspace).await?);
+        let closed = Box::pin(access::closed_views(&workspace)).await?;
         let groups: Vec<Value> = workspace
             .project
             .file
@@ -440,7 +444,7 @@ async fn rules(State(app): State<Arc<App>>) -> Result<Response> {
             .iter()
             .map(|(name, group)| json!({"group": name, "users": group.users, "attributes": group.attributes}))
             .collect();
-        Ok(json!({"items": rules, "misfits": misfits, "groups": groups}))
+        Ok(json!({"items": rules, "misfits": misfits, "closed": closed, "groups": groups}))
     });
     json_of(&found.await?)
 }
@@ -521,9 +525,15 @@ async fn trail(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Resul
 }
 
 async fn verify(State(app): State<Arc<App>>) -> Result<Response> {
-    let verified = app.blocking(|app| app.workspace().store.verify_audit()).await?;
+    let verified = app.blocking(|app| {
+        let workspace = app.workspace();
+        let passed = workspace.store.audit_rows_of(AUDIT_HEAD_PASSED, PASSED_MAX)?;
+        Ok((workspace.store.verify_audit()?, passed))
+    });
+    let (verified, passed) = verified.await?;
+    let passed: Vec<i64> = passed.iter().map(|row| row.number).collect();
     json_of(&match verified {
-        Ok(entries) => json!({"ok": true, "entries": entries}),
+        Ok(entries) => json!({"ok": true, "entries": entries, "passed": passed}),
         Err(broken) => json!({"ok": false, "number": broken.number, "detail": broken.what}),
     })
 }

@@ -17,6 +17,7 @@ use flywheel_runtime::dashboard::{
     self, Answer, Answered, AsOf, Asked as Chosen, Names, TILE_ROWS_MAX,
 };
 use flywheel_runtime::{Workspace, schedule};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -33,6 +34,9 @@ use crate::problem::{Problem, Result};
 use crate::rows::{self, Table};
 use crate::site;
 use crate::work::reload;
+
+/// Tiles of a workbook that are asked at once.
+const TILES_AT_ONCE: usize = 3;
 
 pub(super) fn routes(routes: &mut Routes) {
     let author = Access::Needs(Permission::Author);
@@ -411,11 +415,17 @@ async fn taken_along(
     let now = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
     let workspace = app.workspace();
     let as_of = AsOf::new(&workspace.project, &board, &chosen, now)?;
-    let mut tiles = Vec::new();
-    for tile in board.tiles.iter().filter(|tile| tile.shown().is_some()) {
-        let answer = asked(&app, &caller, (&board, tile), &chosen, now).await?;
-        tiles.push((tile, Some(answer)));
+    let shown: Vec<&Tile> = board.tiles.iter().filter(|tile| tile.shown().is_some()).collect();
+    let mut asking = Vec::with_capacity(shown.len());
+    for tile in &shown {
+        let (app, caller, board) = (Arc::clone(&app), caller.clone(), board.clone());
+        let (tile, chosen) = (Tile::clone(tile), chosen.clone());
+        asking.push(async move { asked(&app, &caller, (&board, &tile), &chosen, now).await });
     }
+    // In their order; the first that fails ends the others.
+    let answers = stream::iter(asking).buffered(tiles_at_once(&workspace, &caller));
+    let answers = Box::pin(answers.try_collect::<Vec<Answer>>()).await?;
+    let tiles = shown.into_iter().zip(answers.into_iter().map(Some)).collect();
     let names = Names::new(&workspace.project, &board, language)?;
     let simulated = workspace.project.file.simulated;
     let answered = Answered { board: &board, names, chosen: &chosen, as_of, simulated, tiles };
@@ -427,6 +437,15 @@ async fn taken_along(
         bytes,
     )
         .into_response())
+}
+
+/// How many tiles of a workbook are asked at once: fewer than queries run at once, so that one person's file leaves room for
+/// others, and no more than the caller has places, since who waits for a place of the own may be refused one.
+fn tiles_at_once(workspace: &Workspace, caller: &Caller) -> usize {
+    let quotas = &workspace.project.file.quotas;
+    let own = quotas.of(Some(caller.user.as_str()), Some(caller.role.word())).queries;
+    let own = own.and_then(|most| usize::try_from(most.get()).ok());
+    own.unwrap_or(TILES_AT_ONCE).clamp(1, TILES_AT_ONCE)
 }
 
 async fn run(app: &Arc<App>, caller: &Caller, sql: String) -> Result<Table> {
@@ -446,7 +465,10 @@ async fn values(
     let board = named(&app, place.at(0))?;
     check_only(&caller, None, None)?;
     check_rows(&caller, &board)?;
-    let sql = dashboard::values(&app.workspace().project, &board, place.at(1))?;
+    let workspace = app.workspace();
+    let narrowed = narrowed(&workspace, &caller);
+    let project = narrowed.as_deref().unwrap_or(&workspace.project);
+    let sql = dashboard::values(project, &board, place.at(1))?;
     let values =
         run(&app, &caller, sql).await?.rows.into_iter().filter_map(|row| row.into_iter().next());
     items(&values.collect::<Vec<_>>())
@@ -502,13 +524,14 @@ async fn create(
     if let Some(granted) = caller.reading(&workspace.project).granted(&workspace.project) {
         granted.require(Governed::Dashboards, &input.dashboard.dashboard, Deed::Change)?;
     }
-    let mut response = kept(&app, input.dashboard, None).await?;
+    let mut response = kept(&app, &caller, input.dashboard, None).await?;
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }
 
 async fn change(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Input(input): Input<Change>,
 ) -> Result<Response> {
@@ -522,18 +545,25 @@ async fn change(
         return Err(Problem::invalid(detail)
             .hint("Change its title, or make a new dashboard and remove this one."));
     }
-    kept(&app, input.dashboard, Some(input.version)).await
+    kept(&app, &caller, input.dashboard, Some(input.version)).await
 }
 
 /// Writes the file and reads the project with it; what it cannot be read with is not left in it.
-async fn kept(app: &Arc<App>, board: Dashboard, read: Option<String>) -> Result<Response> {
+async fn kept(
+    app: &Arc<App>,
+    caller: &Caller,
+    board: Dashboard,
+    read: Option<String>,
+) -> Result<Response> {
     let name = board.dashboard.clone();
-    let (shared, wanted) = (Arc::clone(app), read.clone());
+    let (shared, wanted, caller) = (Arc::clone(app), read.clone(), caller.clone());
     let kept = app.with(move |_| async move {
         // Held here, since the work goes on when whoever asked has left.
         let _turn = shared.writing.lock().await;
         let workspace = shared.workspace();
-        let saved = dashboard::save(&workspace, &board, wanted.as_deref())?;
+        let narrowed = narrowed(&workspace, &caller);
+        let seen = narrowed.as_deref().unwrap_or(&workspace.project);
+        let saved = dashboard::save(&workspace, seen, &board, wanted.as_deref())?;
         if let Err(error) = reload(&shared).await {
             saved.undo()?;
             return Err(error.context(

@@ -171,6 +171,7 @@ fn shown(
 pub(super) fn withhold(policies: &mut [PolicyStatus], said: Said) {
     for one in policies {
         one.failed = said.of(one.failed.take());
+        one.unread = said.of(one.unread.take());
     }
 }
 
@@ -757,7 +758,9 @@ async fn experiments(
     let found = app.with(move |workspace| async move {
         let said = reading.said(&workspace.project);
         let all = policy::experiments(&workspace, None).await;
-        let mut all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
+        let all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
+        // Why something could not be read is in the run's tasks; its row says that it could not be.
+        let mut all = all.rows;
         if let Some(granted) = reading.granted(&workspace.project) {
             all.retain(|row| granted.shows_one(NodeKind::Policy, &row.policy));
         }
@@ -773,6 +776,7 @@ fn standing(workspace: &Workspace, row: &ExperimentRow) -> BaseResult<Value> {
     if let Value::Object(answer) = &mut answer {
         answer.insert("concluded".to_owned(), json!(concluded.map(|now| now.variant)));
         answer.insert("at".to_owned(), json!(row.at.to_string()));
+        answer.insert("changed_at".to_owned(), json!(row.changed_at.map(|at| at.to_string())));
     }
     Ok(answer)
 }

@@ -103,12 +103,18 @@ async fn read(workspace: &Workspace, learner: &str, artifact: String) -> BaseRes
 /// For whom.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Whom {
+    /// The learner that is asked.
+    #[schemars(required)]
     learner: Option<String>,
+    /// The unit, by the id that the learner's query gives it.
+    #[schemars(required)]
     unit: Option<String>,
-    /// How many items; 10 if absent.
-    k: Option<usize>,
+    /// How many items, from 1; 10 if absent, and 1,000 at most are named.
+    #[schemars(range(min = 1))]
+    k: Option<i64>,
     /// As `k`.
-    n: Option<usize>,
+    #[schemars(range(min = 1))]
+    n: Option<i64>,
     /// Conditions on the learner's `attributes` with commas between them, such as `category:shoes|boots,brand!=acme,price<50`.
     filter: Option<String>,
     /// Items that are left out, with commas between them.
@@ -117,8 +123,16 @@ struct Whom {
 
 impl Whom {
     /// How many items are asked for.
-    fn count(&self) -> usize {
-        self.n.or(self.k).unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX)
+    fn count(&self) -> Result<usize> {
+        match self.n.or(self.k) {
+            None => Ok(ITEMS_DEFAULT),
+            Some(count) if count < 1 => {
+                Err(Problem::invalid(format!("{count} items are asked for")).hint(format!(
+                    "Ask for 1 to {ITEMS_MAX}, as in k={ITEMS_DEFAULT}; without k there are {ITEMS_DEFAULT}."
+                )))
+            }
+            Some(count) => Ok(usize::try_from(count).map_or(ITEMS_MAX, |count| count.min(ITEMS_MAX))),
+        }
     }
 
     /// What is asked for beyond the list that is there; none if nothing is.
@@ -138,7 +152,7 @@ impl Whom {
         if filter.is_none() && excluded.is_empty() {
             return Ok(None);
         }
-        let count = Some(self.count());
+        let count = Some(self.count()?);
         Ok(Some(suggesting::Question { count, filter, excluded, stock: None, filled_up: true }))
     }
 }
@@ -153,7 +167,7 @@ async fn recommend(
     Extension(caller): Extension<Caller>,
     Asked(whom): Asked<Whom>,
 ) -> Result<Response> {
-    let (count, question) = (whom.count(), whom.question()?);
+    let (count, question) = (whom.count()?, whom.question()?);
     let (Some(learner), Some(unit)) = (whom.learner, whom.unit) else {
         return Err(Problem::invalid("learner and unit are not both given")
             .hint("Ask like this: /v1/recommend?learner=next_basket&unit=c-17&k=10"));

@@ -366,6 +366,9 @@ async fn alert_states(
         // What was found may follow from rows.
         open.text = said.of(Some(std::mem::take(&mut open.text))).unwrap_or_default();
     }
+    for lost in all.iter_mut().flat_map(|one| &mut one.undelivered) {
+        lost.error = said.of(lost.error.take());
+    }
     items(&all)
 }
 

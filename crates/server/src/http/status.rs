@@ -173,7 +173,7 @@ fn ring(workspace: &Workspace, status: &Status, granted: Option<&Granted<'_>>) -
         stage("learn", number(status.learners.len()), "learners", failed.or(unfitted)),
         stage("decide", sum(|policy| policy.decisions), "decisions", undecided),
         stage("act", sum(|policy| policy.actions), "actions", halted(dead)),
-        stage("outcome", sum(|policy| policy.outcomes), "outcomes", None),
+        stage("outcome", sum(|policy| policy.outcomes), "outcomes", unread(&status.policies)),
     ]
 }
 
@@ -195,8 +195,16 @@ fn undecided(policies: &[PolicyStatus]) -> Option<(&'static str, String)> {
     names(|policy| policy.paused.is_some()).map(|names| ("attention", format!("paused: {names}")))
 }
 
-/// Adds what policies ask a person for, each with the page of the policy: those that could not decide, whose lift is not to
-/// be believed, and that are paused.
+/// What is wrong with outcomes: policies of which they could not be read.
+fn unread(policies: &[PolicyStatus]) -> Option<(&'static str, String)> {
+    let unread = policies.iter().filter(|policy| policy.unread.is_some());
+    let names: Vec<&str> = unread.map(|policy| policy.policy.as_str()).collect();
+    (!names.is_empty())
+        .then(|| ("failed", format!("could not be read when tried last: {}", names.join(", "))))
+}
+
+/// Adds what policies ask a person for, each with the page of the policy: those that could not decide, whose outcomes could
+/// not be read, whose lift is not to be believed, and that are paused.
 fn unsettled(policies: &[PolicyStatus], all: &mut Vec<Value>) {
     let mut add = |kind: &str, policy: &PolicyStatus, text: String| {
         let name = &policy.policy;
@@ -208,6 +216,10 @@ fn unsettled(policies: &[PolicyStatus], all: &mut Vec<Value>) {
     for policy in policies.iter().filter(|policy| policy.failed.is_some()) {
         let text = format!("{} could not decide when it was asked last", policy.policy);
         add("failed-policy", policy, text);
+    }
+    for policy in policies.iter().filter(|policy| policy.unread.is_some()) {
+        let text = format!("the outcomes of {} could not be read when tried last", policy.policy);
+        add("unread-outcomes", policy, text);
     }
     for policy in policies {
         if let Some(why) = &policy.split_broken {

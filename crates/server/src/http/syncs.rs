@@ -125,7 +125,7 @@ fn following(one: &Followed, now: Timestamp, said: Said) -> Value {
         "state": one.state, "since": text(one.since), "run_id": one.run_id, "committed_at": text(one.committed_at),
         "reached": text(one.reached()), "behind_s": one.reached().map(since), "rows": one.rows(),
         "rows_per_second": one.rows_per_second, "attempt": failing.map(|failing| failing.attempt),
-        "next_at": text(failing.map(|failing| failing.next_at)), "reason": one.reason, "by": one.by,
+        "next_at": text(failing.and_then(|failing| failing.next_at)), "reason": one.reason, "by": one.by,
         "error": said.of(one.trouble().map(str::to_owned)), "streams": streams.collect::<Vec<_>>(),
     })
 }

@@ -32,6 +32,7 @@ use tokio_postgres::{Client, Row, SimpleQueryMessage, Statement};
 
 use super::dialect::{self, Column};
 use super::{Error, Kind, Result, Value};
+use crate::lock::in_use;
 use crate::schema;
 
 /// How long a statement waits for another writer before it gives up, in milliseconds.
@@ -42,6 +43,12 @@ const STATEMENT_TIMEOUT_MS: u64 = 60_000;
 
 /// How long the server may be silent before the connection counts as lost.
 const SILENCE: Duration = Duration::from_secs(75);
+
+/// How long writing one table anew may take, in milliseconds: it goes by the rows there are.
+const SCRUB_TIMEOUT_MS: u64 = 3_600_000;
+
+/// How long the server may be silent meanwhile.
+const SCRUB_SILENCE: Duration = Duration::from_millis(SCRUB_TIMEOUT_MS + 15_000);
 
 /// How long opening a connection may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -368,8 +375,13 @@ impl Session {
 
     /// Runs statements without parameters, in PostgreSQL's words, and gives their rows as texts.
     pub(crate) fn simple(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        self.simple_within(SILENCE, sql)
+    }
+
+    /// As [`Session::simple`], with another time that the server may be silent.
+    fn simple_within(&self, silence: Duration, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         let (live, sql) = (self.live()?, sql.to_owned());
-        let answer = wait(SILENCE, async move { Ok(live.client.simple_query(&sql).await?) });
+        let answer = wait(silence, async move { Ok(live.client.simple_query(&sql).await?) });
         let mut rows = Vec::new();
         for message in self.seen(answer)? {
             if let SimpleQueryMessage::Row(row) = message {
@@ -451,6 +463,12 @@ impl Session {
         )?;
         let version = self.number("SELECT version FROM flywheel_layout FOR UPDATE")?;
         let version = usize::try_from(version).unwrap_or(usize::MAX);
+        // A process on another machine may work with the layout there is.
+        if (1..schema::MIGRATIONS.len()).contains(&version) && !self.alone()? {
+            let rows = self.simple("SELECT holder FROM flywheel_layout")?;
+            let holder = first(&rows).unwrap_or_default();
+            return Err(Error::ours(in_use(&format!("process {holder}"))));
+        }
         for (at, migration) in schema::MIGRATIONS.iter().enumerate().skip(version) {
             self.simple(&dialect::migration(migration))?;
             if at == 0 {
@@ -527,10 +545,17 @@ impl Session {
     pub(crate) fn scrub(&self) -> Result<()> {
         let tables =
             self.simple("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")?;
-        for table in tables.into_iter().flatten().flatten() {
-            self.simple(&format!("VACUUM (FULL) {table}"))?;
-        }
-        Ok(())
+        // A large table takes longer to be written anew than any other statement may.
+        self.simple(&format!("SET statement_timeout = {SCRUB_TIMEOUT_MS}"))?;
+        let mut tables = tables.into_iter().flatten().flatten();
+        let scrubbed = tables.try_for_each(|table| {
+            let sql = format!("VACUUM (FULL) {table}");
+            self.simple_within(SCRUB_SILENCE, &sql).map(drop)
+        });
+        // A connection that was lost meanwhile is opened with the usual limits.
+        let limited = self.simple(&format!("SET statement_timeout = {STATEMENT_TIMEOUT_MS}"));
+        scrubbed?;
+        limited.map(drop)
     }
 
     /// A number that changes with every write of anybody.
@@ -617,6 +642,24 @@ impl Session {
             ));
         }
         Ok(true)
+    }
+
+    /// Keeps everybody from taking the project until the transaction ends; whether nobody has it.
+    fn alone(&self) -> Result<bool> {
+        let key = self.shared.lock_number("project");
+        let mut tries = HOLD_TRIES;
+        loop {
+            let answer = self.simple(&format!("SELECT pg_try_advisory_xact_lock({key})"))?;
+            if first(&answer).as_deref() == Some("t") {
+                return Ok(true);
+            }
+            tries -= 1;
+            if tries == 0 {
+                return Ok(false);
+            }
+            // A process that has just ended may still hold it for a moment.
+            pause(HOLD_AGAIN)?;
+        }
     }
 
     fn lock_project(&self) -> Result<bool> {

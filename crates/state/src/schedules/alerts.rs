@@ -206,6 +206,25 @@ impl Store {
         })
     }
 
+    /// The newest `limit` alerts that did not arrive: those that were tried and are tried again, and those that were given up
+    /// if none arrived by the same action since; newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn undelivered_alerts(&self, limit: u32) -> Result<Vec<Alert>> {
+        self.read("look for alerts that did not arrive", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM alerts AS lost WHERE (status = 'pending' AND attempts > 0)
+                   OR (status = 'dead' AND NOT EXISTS
+                     (SELECT 1 FROM alerts AS heard WHERE heard.action = lost.action
+                      AND heard.status = 'delivered' AND heard.ended_at > lost.ended_at))
+                 ORDER BY made_at DESC, key LIMIT ?"
+            ))?
+            .query_map(params![limit], alert_from)?
+            .collect()
+        })
+    }
+
     /// How many alerts were given up for each action by which none arrived since.
     ///
     /// # Errors

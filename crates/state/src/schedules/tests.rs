@@ -452,12 +452,15 @@ fn alerts_are_kept_until_they_are_settled_and_never_doubled() {
         error: Some("down".to_owned()),
         ..alert.clone()
     };
+    assert!(house.store.undelivered_alerts(10).unwrap().is_empty(), "it was not tried yet");
     house.store.settle_alert(&later).unwrap();
+    assert_eq!(house.store.undelivered_alerts(10).unwrap(), slice::from_ref(&later));
     assert!(house.store.due_alerts(at("2024-05-01 01:01"), 10).unwrap().is_empty());
     let gone = Alert { status: AlertStatus::Delivered, ended_at: Some(later.due_at), ..later };
     house.store.settle_alert(&gone).unwrap();
     assert!(house.store.due_alerts(at("2025-01-01"), 10).unwrap().is_empty());
     assert_eq!(house.store.alerts(10).unwrap(), slice::from_ref(&gone));
+    assert!(house.store.undelivered_alerts(10).unwrap().is_empty());
 
     // One that was given up is told of until another one arrives by the same action.
     assert_eq!(house.store.alert_counts().unwrap(), (0, 1, 0));
@@ -465,6 +468,7 @@ fn alerts_are_kept_until_they_are_settled_and_never_doubled() {
     let ended_at = Some(at("2024-05-01 01:03"));
     let lost = Alert { status: AlertStatus::Dead, ended_at, ..gone };
     house.store.settle_alert(&lost).unwrap();
+    assert_eq!(house.store.undelivered_alerts(10).unwrap(), slice::from_ref(&lost));
     assert_eq!(house.store.alert_counts().unwrap(), (0, 0, 1));
     assert_eq!(house.store.lost_alerts().unwrap(), BTreeMap::from([("ops".to_owned(), 1)]));
     house.line("2024-05-01 02:00 tick -> start s 05-01T02:00#1");
@@ -474,6 +478,7 @@ fn alerts_are_kept_until_they_are_settled_and_never_doubled() {
         Alert { status: AlertStatus::Delivered, ended_at: Some(at("2024-05-01 02:02")), ..next };
     house.store.settle_alert(&heard).unwrap();
     assert!(house.store.lost_alerts().unwrap().is_empty());
+    assert!(house.store.undelivered_alerts(10).unwrap().is_empty());
 }
 
 crate::testing::also_on_postgres!(

@@ -57,14 +57,15 @@ fn shown(expr: &Expr) -> Option<String> {
     if let Expr::Column(_) = expr {
         return None;
     }
-    let expr = expr.clone().transform(|expr| Ok(in_quotes(expr))).ok()?.data;
+    let expr = expr.clone().transform(|expr| Ok(in_words(expr))).ok()?.data;
     let text = expr.human_display().to_string();
     (text.chars().count() <= EXPRESSION_CHARS_MAX).then_some(text)
 }
 
-/// A text in its quotes, which the engine leaves out or replaces by the name of its type; a name is shown as it is.
-fn in_quotes(expr: Expr) -> Transformed<Expr> {
-    let Expr::Literal(value, _) = &expr else { return Transformed::no(expr) };
+/// A text in its quotes, which the engine leaves out or replaces by the name of its type, and a moment that becomes a text as the
+/// cast that was written; a name is shown as it is.
+fn in_words(expr: Expr) -> Transformed<Expr> {
+    let Expr::Literal(value, _) = &expr else { return flywheel_warehouse::as_cast(expr) };
     let Some(Some(text)) = value.try_as_str() else { return Transformed::no(expr) };
     let text = format!("'{}'", text.replace('\'', "''"));
     Transformed::yes(Expr::Column(Column::new_unqualified(text)))

@@ -214,7 +214,7 @@ pub(super) fn moment_sql(name: &str, dimension: &Dimension) -> String {
     match &dimension.timezone {
         None => format!("CAST({sql} AS {MOMENT})"),
         Some(zone) => format!(
-            "CAST(to_local_time((({sql}) AT TIME ZONE 'UTC') AT TIME ZONE {}) AS {MOMENT})",
+            "CAST(CAST({sql} AS timestamp with time zone) AT TIME ZONE {} AS {MOMENT})",
             literal(zone)
         ),
     }

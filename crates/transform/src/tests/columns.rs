@@ -86,6 +86,16 @@ async fn texts_in_expressions_are_shown_in_quotes() {
 }
 
 #[tokio::test]
+async fn a_moment_that_becomes_a_text_is_shown_as_the_cast_that_was_written() {
+    let sql = "select cast(cast(o.customer as timestamp) as varchar) || '!' as a from {{ source('raw', 'orders') }} o";
+    let shop = shop(&[("models/mart/m.sql", sql)]).await;
+    let lineage = model_columns(shop.world(), "mart.m").await.unwrap();
+    let told = lineage.columns[0].expression.clone().unwrap();
+    assert!(told.contains("customer") && !told.contains("moment_text"), "{told}");
+    assert_eq!(lineage.columns[0].origins.len(), 1);
+}
+
+#[tokio::test]
 async fn every_kind_of_query_is_traced() {
     let check = async |sql: &str, expected: &[&str]| {
         let shop = shop(&[("models/mart/m.sql", sql)]).await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{ScalarValue, internal_err};
+use datafusion::common::{Column, ScalarValue, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -154,9 +154,43 @@ fn spoken(kind: &DataType) -> String {
     }
 }
 
+/// A call as people write it, which heads its column; none of a call that is not of the one form.
+///
+/// Features that are columns of their names are `*`, if all are of one table. Calls that score anything else are named
+/// otherwise.
+fn written(arguments: &[Expr]) -> Option<String> {
+    let (Expr::Literal(learner, _), given) = arguments.split_first()? else { return None };
+    let mut parts = vec![format!("'{}'", text(learner)?)];
+    let (mut columns, mut others): (Vec<&Column>, Vec<String>) = (Vec::new(), Vec::new());
+    for pair in given.chunks(2) {
+        let [Expr::Literal(feature, _), value] = pair else { return None };
+        match (text(feature)?, value) {
+            (feature, Expr::Column(column)) if column.name == feature => columns.push(column),
+            (feature, value) => others.push(format!("{feature} => {}", value.schema_name())),
+        }
+    }
+    match columns.first() {
+        Some(first) if columns.iter().all(|column| column.relation == first.relation) => {
+            let all = first.relation.as_ref().map(|of| format!("{of}.*"));
+            parts.push(all.unwrap_or_else(|| "*".to_owned()));
+        }
+        _ => parts.extend(columns.iter().map(|column| column.flat_name())),
+    }
+    parts.extend(others);
+    Some(format!("predict({})", parts.join(", ")))
+}
+
 impl ScalarUDFImpl for Predict {
     fn name(&self) -> &'static str {
         "predict"
+    }
+
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        Ok(written(arguments).unwrap_or_else(|| {
+            let names: Vec<String> =
+                arguments.iter().map(|argument| argument.schema_name().to_string()).collect();
+            format!("{}({})", self.name(), names.join(","))
+        }))
     }
 
     fn signature(&self) -> &Signature {

@@ -38,6 +38,9 @@ const FUNCTION_COLUMNS: [&str; 4] = ["typinput", "typoutput", "typreceive", "typ
 const AGGREGATES: [&str; 9] =
     ["count", "sum", "min", "max", "avg", "bool_or", "bool_and", "every", "grouping"];
 
+/// Functions of one value that clients also write in FROM, where they are a table of one row and one column.
+const LONE: [&str; 2] = ["current_setting", "string_to_array"];
+
 /// Columns of the catalogue that are lists there and have no values here.
 const BARE: [&str; 9] = [
     "datacl",
@@ -191,6 +194,14 @@ impl VisitorMut for Speech<'_> {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        match alone(factor) {
+            Ok(Some(table)) => {
+                *factor = table;
+                return ControlFlow::Continue(());
+            }
+            Ok(None) => {}
+            Err(error) => return ControlFlow::Break(error),
+        }
         let TableFactor::Table { name, alias, args, .. } = factor else {
             return ControlFlow::Continue(());
         };
@@ -792,6 +803,39 @@ fn from_is_empty(from: &TableWithJoins, own: &Own) -> bool {
     factor_is_empty(&from.relation, own) || joined.any(|join| factor_is_empty(&join.relation, own))
 }
 
+/// A function of one value as a query of one row, whose column is called like its table; none for another table.
+fn alone(factor: &TableFactor) -> Result<Option<TableFactor>> {
+    let TableFactor::Table { name, alias, args: Some(called), with_ordinality: false, .. } = factor
+    else {
+        return Ok(None);
+    };
+    let parts = idents(name).unwrap_or_default();
+    let function = match parts.as_slice() {
+        [function] => function,
+        [schema, function] if folded(schema) == CATALOGUE => function,
+        _ => return Ok(None),
+    };
+    if !LONE.contains(&folded(function).as_str()) {
+        return Ok(None);
+    }
+    let table = alias.as_ref().map_or(function, |alias| &alias.name);
+    let column = alias.as_ref().and_then(|alias| alias.columns.first());
+    let column = column.map_or(table, |column| &column.name);
+    let values: Vec<String> = called.args.iter().map(ToString::to_string).collect();
+    let values = values.join(", ");
+    let text = format!("SELECT * FROM (SELECT {function}({values}) AS {column}) AS {table}");
+    let parser = DFParserBuilder::new(text.as_str()).with_dialect(&GenericDialect {}).build();
+    let made = parser.and_then(|mut parser| parser.parse_statements()).map_err(from_engine)?;
+    if let Some(Statement::Statement(sql)) = made.into_iter().next()
+        && let Sql::Query(query) = *sql
+        && let SetExpr::Select(select) = *query.body
+        && let Some(from) = select.from.into_iter().next()
+    {
+        return Ok(Some(from.relation));
+    }
+    Err(Error::internal("a function in FROM became no query"))
+}
+
 fn factor_is_empty(factor: &TableFactor, own: &Own) -> bool {
     match factor {
         TableFactor::Table { name, .. } => {
@@ -1105,6 +1149,10 @@ mod tests {
         check("select '{r,\"a,b\"}'::text[]", "SELECT make_array('r', 'a,b')");
         check("select '\\x00ff'::bytea", "SELECT X'00ff'");
         check("select pg_advisory_unlock_all()", "SELECT CAST(NULL AS VARCHAR)");
+        check(
+            "select s[i] from generate_series(1, 2) as i, string_to_array('a,b', ',') s",
+            "SELECT s[i] FROM generate_series(1, 2) AS i, (SELECT string_to_array('a,b', ',') AS s) AS s",
+        );
         let quoted = ours("select quote_ident(n.nspname) from pg_namespace n").0;
         assert!(quoted.contains("THEN n.nspname"), "{quoted}");
         let named = ours("select oid::regtype::text, typreceive from pg_type t");

@@ -44,13 +44,22 @@ impl AnalyzerRule for DecimalsAsWritten {
     }
 }
 
-/// The comparisons of one node of a plan.
-fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// The columns that the expressions of one node of a plan are about.
+///
+/// # Errors
+/// Those of the engine for a table with two columns of one name.
+pub(super) fn schema_of(plan: &LogicalPlan) -> Result<DFSchema> {
     let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = &plan {
+    if let LogicalPlan::TableScan(scan) = plan {
         let name = scan.table_name.clone();
         schema.merge(&DFSchema::try_from_qualified_schema(name, &scan.source.schema())?);
     }
+    Ok(schema)
+}
+
+/// The comparisons of one node of a plan.
+fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = schema_of(&plan)?;
     let names = NamePreserver::new(&plan);
     let plan = plan.map_expressions(|expr| {
         let name = names.save(&expr);

@@ -17,8 +17,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator,
-    SetQuantifier, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, UnaryOperator, Value, VisitMut,
+    visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, Result};
@@ -26,6 +26,7 @@ use flywheel_base::{Error, Result};
 use self::calls::calculated;
 use self::clauses::Clauses;
 use self::spans::{spans, stretched};
+use super::clocks;
 use super::outputs::OwnColumns;
 use super::using::SharedColumns;
 use super::windows::NamedWindows;
@@ -101,9 +102,6 @@ const DECIMAL_DIGITS_MAX: usize = 38;
 
 fn expressions(part: &mut impl VisitMut) -> Result<()> {
     super::unpivot::write_out(part)?;
-    if let ControlFlow::Break(error) = part.visit(&mut Multisets) {
-        return Err(error);
-    }
     if let ControlFlow::Break(error) = part.visit(&mut Clauses) {
         return Err(error);
     }
@@ -124,12 +122,16 @@ fn expressions(part: &mut impl VisitMut) -> Result<()> {
         if let Err(error) = powers::written(expr) {
             return ControlFlow::Break(error);
         }
+        if let Expr::SimilarTo { .. } = expr {
+            return ControlFlow::Break(similar_to());
+        }
         if let Expr::Cast { data_type, .. } = expr
             && let Some(kind) = kinds::ours(data_type)
         {
             *data_type = kind;
         }
-        if let Some(text) = exact(expr).or_else(|| stretched(expr)) {
+        let said = exact(expr).or_else(|| stretched(expr)).or_else(|| several(expr));
+        if let Some(text) = said.or_else(|| clocks::written(expr)) {
             match parsed(&text) {
                 Ok(made) => *expr = made,
                 Err(error) => return ControlFlow::Break(error),
@@ -141,7 +143,7 @@ fn expressions(part: &mut impl VisitMut) -> Result<()> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = plain_name(function) else { return ControlFlow::Continue(()) };
         let said = match pictured(&name, function) {
-            Ok(None) => rewritten(&name, function),
+            Ok(None) => discrete(&name, function).or_else(|| rewritten(&name, function)),
             Ok(said) => said,
             Err(error) => return ControlFlow::Break(error),
         };
@@ -161,34 +163,32 @@ fn expressions(part: &mut impl VisitMut) -> Result<()> {
     }
 }
 
-/// Refuses `EXCEPT ALL` and `INTERSECT ALL`: the engine answers them as joins, which do not count how often a
-/// row is there.
-struct Multisets;
-
-impl VisitorMut for Multisets {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        match multiset(&query.body) {
-            None => ControlFlow::Continue(()),
-            Some(op) => ControlFlow::Break(
-                Error::invalid(format!("{op} ALL is not supported")).hint(format!(
-                    "Write {op}, which takes each row once; or number equal rows on both sides with \
-                     row_number() over (partition by …), so that none is there twice."
-                )),
-            ),
-        }
-    }
+/// Databases do not agree on what a pattern of SIMILAR TO is: for PostgreSQL `%` is any text, for DuckDB it is a regular expression.
+fn similar_to() -> Error {
+    Error::invalid("SIMILAR TO is not supported").hint(
+        "Write regexp_like(text, '^(?:pattern)$') for a regular expression, or text LIKE 'pattern' for one with % and _.",
+    )
 }
 
-/// The operation of a set expression that would have to count its rows. Queries in brackets are visited themselves.
-fn multiset(body: &SetExpr) -> Option<SetOperator> {
-    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
-    let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-    match counts && *op != SetOperator::Union {
-        true => Some(*op),
-        false => multiset(left).or_else(|| multiset(right)),
-    }
+/// `(a, b) in (select x, y …)`, for which the engine takes one column alone, by one value that has both. Where one of the two is NULL,
+/// the whole is, so that what is not found beside it is unknown and not false.
+fn several(expr: &Expr) -> Option<String> {
+    let Expr::InSubquery { expr: row, subquery, negated } = expr else { return None };
+    let Expr::Tuple(parts) = row.as_ref() else { return None };
+    let columns: Vec<String> = (1..=parts.len()).map(|at| format!("\"part {at}\"")).collect();
+    let parts: Vec<String> = parts.iter().map(|part| format!("({part})")).collect();
+    let whole = |parts: &[String]| {
+        let missing: Vec<String> = parts.iter().map(|part| format!("{part} IS NULL")).collect();
+        let (missing, parts) = (missing.join(" OR "), parts.join(", "));
+        format!("CASE WHEN {missing} THEN NULL ELSE struct({parts}) END")
+    };
+    let not = if *negated { "NOT " } else { "" };
+    Some(format!(
+        "({} {not}IN (SELECT {} FROM ({subquery}) AS \"rows looked for\" ({})))",
+        whole(&parts),
+        whole(&columns),
+        columns.join(", ")
+    ))
 }
 
 /// Gives back what `IS DISTINCT FROM` took: the parser reads everything behind `FROM` as its right side, though
@@ -372,6 +372,32 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
         _ => None,
     });
     plain.collect()
+}
+
+/// `percentile_disc(0.5) within group (order by x)` and `quantile_disc(x, 0.5)`: the first of the sorted values up to which lies that
+/// share of them. And `mode() within group (order by x)`, which is `mode(x)` here.
+fn discrete(name: &str, function: &Function) -> Option<String> {
+    if function.over.is_some() {
+        return None;
+    }
+    let all = arguments(function)?;
+    let (value, share, order) = match (name, all.as_slice(), function.within_group.as_slice()) {
+        ("mode", [], [by]) => {
+            let rows = function.filter.as_ref().map(|filter| format!(" FILTER (WHERE {filter})"));
+            return Some(format!("mode({}){}", by.expr, rows.unwrap_or_default()));
+        }
+        ("percentile_disc", [share], [by]) => (&by.expr, *share, by.to_string()),
+        ("quantile_disc", [value, share], []) => (*value, *share, value.to_string()),
+        _ => return None,
+    };
+    let rows = match &function.filter {
+        Some(filter) => format!("({value}) IS NOT NULL AND ({filter})"),
+        None => format!("({value}) IS NOT NULL"),
+    };
+    Some(format!(
+        "array_element(array_agg({value} ORDER BY {order}) FILTER (WHERE {rows}), \
+         greatest(1, CAST(ceil(({share}) * count(*) FILTER (WHERE {rows})) AS bigint)))"
+    ))
 }
 
 /// A part of a date, as a text or as a bare word.

@@ -32,6 +32,8 @@ const PREDICT: &str = "predict";
 const RECOMMEND: &str = "recommend";
 /// How many items are recommended if nobody says.
 const ITEMS: u64 = 10;
+/// Items that a list is asked for at most.
+const ITEMS_MAX: u64 = 1_000_000;
 /// How many features an error names.
 const NAMED_MAX: usize = 12;
 
@@ -417,9 +419,9 @@ fn items(count: &Expr) -> Result<u64> {
         },
         _ => None,
     };
-    number.filter(|number| *number > 0).ok_or_else(|| {
+    number.filter(|number| (1..=ITEMS_MAX).contains(number)).ok_or_else(|| {
         Error::invalid(format!("recommend is asked for {count} items"))
-            .hint("Write a whole number above 0, such as 10.")
+            .hint(format!("Write a whole number from 1 to {ITEMS_MAX}, such as 10."))
     })
 }
 

@@ -17,6 +17,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -98,7 +99,7 @@ pub enum ColumnMask {
 }
 
 /// A mask that is a function of a column's values. It is called with columns of any type.
-pub trait MaskValues: std::fmt::Debug + Send + Sync {
+pub trait MaskValues: fmt::Debug + Send + Sync {
     /// What stands for the values; a column of the same type and length.
     ///
     /// # Errors
@@ -111,6 +112,23 @@ pub trait MaskValues: std::fmt::Debug + Send + Sync {
     /// [`ErrorKind::Invalid`] with what to use instead.
     fn check(&self, of: &DataType) -> Result<()>;
 }
+
+/// Why a query is refused that names a column which is left out: what a view that is read through may tell of it depends on
+/// whether its reader knows the table.
+#[derive(Debug)]
+struct HiddenColumn {
+    table: TableName,
+    said: String,
+    ask: String,
+}
+
+impl fmt::Display for HiddenColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl std::error::Error for HiddenColumn {}
 
 impl Sight {
     /// The refusal of the table or of one of its columns.
@@ -129,8 +147,12 @@ impl Sight {
     /// The refusal of a column that is left out.
     pub(super) fn hides(&self, table: &TableName, column: &str) -> Option<Error> {
         let Seen::Part { hidden, .. } = &self.seen else { return None };
-        let found = hidden.contains(column);
-        found.then(|| self.refusal(&format!("column \"{column}\" of {table}")))
+        if !hidden.contains(column) {
+            return None;
+        }
+        let refusal = self.refusal(&format!("column \"{column}\" of {table}"));
+        let (table, said, ask) = (table.clone(), refusal.message().to_owned(), self.ask.clone());
+        Some(refusal.caused_by(HiddenColumn { table, said, ask }))
     }
 }
 
@@ -233,11 +255,7 @@ impl Resolver<'_> {
             resolver.view_plan(name, sql, stack).await.map_err(|error| match error.kind() {
                 ErrorKind::Invalid | ErrorKind::NotFound => unfit(),
                 // What a rule refuses may be a table that is not there for the reader.
-                ErrorKind::Denied => Error::new(
-                    ErrorKind::Denied,
-                    format!("view \"{name}\" reads what is not for you"),
-                )
-                .hint("Ask whoever keeps the rules in access/."),
+                ErrorKind::Denied => self.refused_below(name, &error),
                 _ => error,
             })?;
         if !below.iter().any(|read| self.catalog.concealed.contains(read)) {
@@ -252,6 +270,26 @@ impl Resolver<'_> {
             .map_err(|_| unfit())?;
         let table = table::SeenTable::new(name.clone(), plan, BTreeSet::new(), TableType::View);
         Ok(Found { provider: Arc::new(table), below })
+    }
+}
+
+impl Resolver<'_> {
+    /// Why the view `name` is not for its reader, from what was refused below it: in the words of the rule if they know the
+    /// table by its name, else without table, column and rule. Views between the two are not told either.
+    fn refused_below(&self, name: &TableName, refused: &Error) -> Error {
+        let cause = std::error::Error::source(refused);
+        let denied = |why: String| Error::new(ErrorKind::Denied, format!("view \"{name}\"{why}"));
+        match cause.and_then(|cause| cause.downcast_ref::<HiddenColumn>()) {
+            Some(hidden) if self.catalog.contains(&hidden.table) => {
+                denied(format!(": {}", hidden.said)).hint(hidden.ask.clone())
+            }
+            Some(_) => denied(" names a column that a rule hides from you".to_owned()).hint(
+                "Ask whoever keeps the rules in access/: a rule that masks the column in the place of hiding it leaves the view \
+                 readable.",
+            ),
+            None => denied(" reads what is not for you".to_owned())
+                .hint("Ask whoever keeps the rules in access/."),
+        }
     }
 }
 

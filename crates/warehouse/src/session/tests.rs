@@ -525,7 +525,7 @@ async fn a_query_that_multiplies_rows_without_end_leaves_room_and_can_be_ended()
     let session = t.lake.session(shop(&t).await).unwrap();
     for condition in ["true", "a.value < b.value", "a.value % 2 = b.value % 2"] {
         let sql = format!(
-            "select sum(a.value * b.value) from generate_series(1, 3000000) a join generate_series(1, 3000000) b on {condition}"
+            "select sum(a.value - b.value) from generate_series(1, 3000000) a join generate_series(1, 3000000) b on {condition}"
         );
         let query = session.query(&sql).await.unwrap();
         // One thread has both: if the query never yields, this waits for ever.
@@ -559,6 +559,12 @@ async fn a_value_is_data_also_where_a_part_of_the_statement_is_written_anew() {
     let list = "select item_id from recommend('shop', $v, 5)";
     let plain = "select id from raw.orders where len(v) > 0 and coalesce(v, 'x') = $v order by id";
     assert_eq!(asked(list, "u1").await, ["tea"]);
+    for count in ["0", "-1", "1.5", "18446744073709551615", "99999999999999999999999", "id"] {
+        let sql = format!("select item_id from recommend('shop', 'u1', {count})");
+        let error = session.query(&sql).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{count}: {error:?}");
+        assert!(error.hint_text().unwrap_or_default().contains("from 1 to"), "{count}: {error:?}");
+    }
     assert_eq!(asked(plain, "b").await, ["2"]);
     for evil in ["x\\' as varchar) or true or '' = cast('", "' or true --", "'' or true --", "$v"] {
         assert_eq!(asked(list, evil).await, Vec::<String>::new(), "{evil}");

@@ -1,7 +1,8 @@
 //! Values that a statement assigns to a column: which types a column takes, and how they are converted.
 //!
 //! As in PostgreSQL, an assignment converts: numbers are rounded to the column's digits, text is read
-//! as what the column holds. A value that does not fit is an error, never a NULL.
+//! as what the column holds, moments become the texts that a cast makes of them. A value that does not
+//! fit is an error, never a NULL.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use flywheel_base::{Error, Result};
 
 use super::{DECIMAL_DIGITS_MAX, holds};
 use crate::Location;
-use crate::failure::from_arrow;
+use crate::failure::{from_arrow, from_engine};
+use crate::session::moment_texts;
 
 /// Whether a column can be assigned values of type `given`.
 ///
@@ -36,7 +38,13 @@ pub(crate) fn check(location: &Location, column: &Field, given: &DataType) -> Re
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a value is no number, date or moment, or out of range.
 pub(crate) fn convert(column: &Field, values: &ArrayRef) -> Result<ArrayRef> {
-    super::cast(column, &rounded(column.data_type(), values)?)
+    let values = match values.data_type() {
+        DataType::Timestamp(..) if is_text(column.data_type()) => {
+            moment_texts::texts(values, true).map_err(from_engine)?
+        }
+        _ => rounded(column.data_type(), values)?,
+    };
+    super::cast(column, &values)
 }
 
 /// Refuses NULLs where a table of another program allows none.
@@ -56,9 +64,11 @@ pub(crate) fn check_nulls(location: &Location, column: &Field, values: &ArrayRef
     .hint("Assign a value to it, for instance with coalesce(…)."))
 }
 
+fn is_text(kind: &DataType) -> bool {
+    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 fn takes(column: &DataType, given: &DataType) -> bool {
-    let is_text =
-        |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let is_moment = |kind: &DataType| {
         matches!(kind, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64)
     };

@@ -9,7 +9,7 @@ import own from "./words";
 
 interface Entry { number: number; at: string; who: string; what: string; object: string; detail: { status?: number; more?: unknown } | null; digest: string }
 interface Piece { items: Entry[]; next: number | null }
-interface Proof { ok: boolean; entries?: number; number?: number; detail?: string }
+interface Proof { ok: boolean; entries?: number; number?: number; detail?: string; passed?: number[] }
 
 const PAGE = 100;
 
@@ -27,6 +27,7 @@ export function Audit() {
         <p className="quiet">{t("audit.text")}</p>
         <div aria-live="polite">
           {verify.data && <p className="admin-proof"><Status of={verify.data.ok ? "ok" : "failed"} />{verify.data.ok ? t("audit.ok", { count: n(verify.data.entries) }) : t("audit.bad", { number: n(verify.data.number), detail: verify.data.detail ?? "" })}</p>}
+          {verify.data?.passed?.length ? <p className="admin-proof"><Status of="attention" />{t("audit.passed", { numbers: verify.data.passed.map((number) => n(number)).join(", ") })}</p> : null}
         </div>
         {verify.error && <Trouble error={verify.error} />}
         <p className="quiet small" style={{ marginTop: 8 }}><Rich text={t("audit.command")} /></p>

@@ -15,7 +15,8 @@ interface Grant extends Partial<Record<Deed, Things>> {
   to: { everybody?: boolean; roles?: string[]; groups?: string[]; users?: string[] };
 }
 interface Effective { kind: Kind; closed: boolean; read: string[]; change: string[]; act: string[]; hidden: number }
-interface User { who: string; role: string | null; grants: string[]; given: string[]; everything: boolean; kinds: Effective[] }
+interface Lacking { kind: Kind; name: string; reads: [Kind, string][] }
+interface User { who: string; role: string | null; grants: string[]; given: string[]; everything: boolean; kinds: Effective[]; lacking: Lacking[] }
 type Answer = Items<Grant> & { users: User[] };
 
 /** Names that are written out; the others are counted. */
@@ -72,7 +73,7 @@ export function Grants() {
                 columns={[
                   { key: "user", title: t("audit.who"), cell: ({ user, place }) => (place === 1 ? <><b>{user.who}</b> <span className="quiet small">{user.role ? word("role", user.role) : ""}</span></> : null), by: ({ user }) => user.who },
                   { key: "kind", title: t("grants.what"), cell: ({ user, kind }) => (kind ? word("governed", kind.kind) : user.everything ? t("grants.all") : t("grants.open")) },
-                  { key: "read", title: word("deed", "read"), wrap: true, cell: ({ kind }) => (kind ? <>{names(kind.read)} {kind.hidden > 0 && <span className="quiet small">{t("grants.hidden", { count: n(kind.hidden) })}</span>}</> : null) },
+                  { key: "read", title: word("deed", "read"), wrap: true, cell: ({ user, kind }) => (kind ? <>{names(kind.read)} {kind.hidden > 0 && <span className="quiet small">{t("grants.hidden", { count: n(kind.hidden) })}</span>}{user.lacking.filter((one) => one.kind === kind.kind).map((one) => <div key={one.name} className="small">{t("grants.lacking", { name: one.name, reads: first(one.reads.map(([, name]) => name)).shown.join(", ") })}</div>)}</> : null) },
                   { key: "change", title: word("deed", "change"), wrap: true, cell: ({ kind }) => (kind ? names(kind.change) : null) },
                   { key: "act", title: word("deed", "act"), wrap: true, cell: ({ kind }) => (kind ? names(kind.act) : null) },
                 ]}

@@ -10,7 +10,7 @@ interface Readers {
 }
 interface Rule { rule: string; description: string | null; ask: string; file: string; line: number; tables: string[]; cleared: string[]; refused: string[]; readers: Readers[]; users: [string, number | null][]; lifted: string[] }
 interface Misfit { rule: string; message: string; hint: string | null }
-type Answer = Items<Rule> & { misfits: Misfit[] };
+type Answer = Items<Rule> & { misfits: Misfit[]; closed: Misfit[] };
 interface Entry { rule: Rule; readers: Readers | null; place: number }
 
 /** The place of those for whom a rule was lifted: no entry of its file names them. */
@@ -47,8 +47,9 @@ export function Rules() {
   };
   return (
     <Ask of={rules}>
-      {({ items, misfits }) => (
+      {({ items, misfits, closed }) => (
         <>
+          {closed.length > 0 && <Card title={t("rules.closed")}>{closed.map((one) => <p key={one.rule + one.message}><Status of="attention" label={one.rule} /> {one.message} <span className="quiet small">{one.hint}</span></p>)}</Card>}
           {misfits.length > 0 && <Card title={t("rules.misfits")}>{misfits.map((one) => <p key={one.rule + one.message}><Status of="failed" label={one.rule} /> {one.message} <span className="quiet small">{one.hint}</span></p>)}</Card>}
           <Card flush title={t("tab.rules")} extra={<Trust read={rules.dataUpdatedAt} route="GET /v1/rules" />}>
             <Grid

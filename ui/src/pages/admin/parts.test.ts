@@ -38,7 +38,7 @@ test("memory of a quota is said as files say it", () => {
 test("a grant says deed by deed what it gives, and a user has a line for each kind that is closed to them", () => {
   expect(said({ read: { tables: ["marts.*"], metrics: [] }, act: { policies: ["welcome"] } })).toEqual([{ deed: "read", kind: "tables", patterns: ["marts.*"] }, { deed: "act", kind: "policies", patterns: ["welcome"] }]);
   const kind = (name: "tables" | "metrics", closed: boolean, hidden = 0) => ({ kind: name, closed, read: [], change: [], act: [], hidden });
-  const user = { who: "anna", role: "analyst", grants: [], given: [], everything: false, kinds: [kind("tables", true, 2), kind("metrics", false)] };
+  const user = { who: "anna", role: "analyst", grants: [], given: [], everything: false, kinds: [kind("tables", true, 2), kind("metrics", false)], lacking: [] };
   expect(lines([user]).map(({ kind: one, place }) => [one?.kind, place])).toEqual([["tables", 1]]);
   expect(lines([{ ...user, everything: true }]).map((one) => one.kind)).toEqual([null]);
   expect(first(Array.from({ length: 11 }, (_, index) => `t${index}`)).more).toBe(3);

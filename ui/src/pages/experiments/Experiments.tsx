@@ -7,7 +7,7 @@ import { call, part, useDo, useGet, type Items, type Lift, type Table } from "..
 import { groupBy } from "../../group";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Ask, Card, Empty, Grid, Page, Status, Trust } from "../../ui/basics";
+import { Ask, Card, Empty, Grid, Page, Rich, Status, Trust } from "../../ui/basics";
 import { LiftChart } from "../../ui/lift";
 import { Reason } from "../../ui/reason";
 import { Keep } from "./Keep";
@@ -16,13 +16,13 @@ import own from "./words";
 export interface Standing {
   turn: number; at: string; policy: string; metric: string; variant: string; control: string; units: number; control_units: number; rate: number | null; control_rate: number | null;
   difference: number | null; lower: number | null; upper: number | null; variance_saved: number | null; split_p: number | null; standing: string;
-  kind?: string | null; several?: number | null; p_value?: number | null;
+  kind?: string | null; several?: number | null; p_value?: number | null; changed_at?: string | null; changed?: string | null;
   concluded: string | null;
 }
 
 /** A split less likely than this is broken; the engine draws the same line. */
 const SPLIT_P = 0.001;
-const TONES: Record<string, string> = { better: "works", worse: "harms", safe: "ok", breached: "failed", "split-broken": "failed", open: "unclear", balanced: "ok", biased: "failed" };
+const TONES: Record<string, string> = { better: "works", worse: "harms", safe: "ok", breached: "failed", "split-broken": "failed", unmeasured: "failed", open: "unclear", balanced: "ok", biased: "failed" };
 /** What is no share has a scale of its own. */
 const AMOUNTS = ["value", "ratio", "quantile"];
 const isShare = (row: Standing) => !AMOUNTS.includes(row.kind ?? row.metric) && row.metric !== "value-before";
@@ -52,7 +52,7 @@ function Interval({ row, reach }: { row: Standing; reach: number }) {
 }
 
 function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; read: number }) {
-  const { t, n, percent, points, interval, word } = useWords(own);
+  const { t, n, percent, points, interval, moment, word } = useWords(own);
   const { can } = useWho();
   const { message } = App.useApp();
   const [keeping, setKeeping] = useState(false);
@@ -73,6 +73,8 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
       {concluded !== null && <p><b>{t("kept", { variant: concluded })}</b></p>}
       {first?.split_p !== null && first?.split_p !== undefined && <p className={broken ? "bad" : "quiet small"}>{t(broken ? "split.bad" : "split.good", { p: n(first.split_p, 3) })}{first.variance_saved !== null && ` ${t("saved", { share: percent(first.variance_saved) })}`}</p>}
       {(first?.several ?? 0) > 0 && <p className="quiet small">{t("several", { count: n(first?.several ?? 0) })}</p>}
+      {first?.changed_at && <p className="bad" role="alert"><Rich text={t("changed", { at: moment(first.changed_at), parts: first.changed ?? "" })} /></p>}
+      {rows.some((row) => row.standing === "unmeasured") && <p className="bad" role="alert">{t("unmeasured")} <Link to="/turns?tab=runs">{t("turn", { turn: n(first?.turn ?? 0) })}</Link></p>}
       {rows.some((row) => row.standing === "biased") && <p className="bad" role="alert">{t("biased")}</p>}
       <Grid
         rows={rows} rowKey={(row) => `${row.metric} ${row.variant}`} label={policy}

@@ -157,7 +157,7 @@ function Attention({ status }: { status: Whole }) {
           {status.attention.map((one, at) => {
             const key = `attention.${one.kind}`;
             const said = word("attention", one.kind) === one.kind ? one.text : t(key as "attention.quarantine", { count: n(one.count ?? 0), names: (one.names ?? []).join(", ") });
-            const severe = ["halted", "blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-follows", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
+            const severe = ["halted", "blocked-models", "dead-letters", "failed-learners", "failed-policy", "unread-outcomes", "failed-follows", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
             const body = <><Icon name={severe ? "failed" : "alert"} /><span><b>{said}</b><small>{word("how", one.kind) === one.kind ? "" : word("how", one.kind)}</small></span></>;
             const first = one.target.split("/")[1] ?? "";
             const entry = entries.find((candidate) => candidate.path === first || candidate.path === `${first}/:name` || candidate.path === `${first}/:run`);

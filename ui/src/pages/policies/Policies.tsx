@@ -58,7 +58,7 @@ function Row({ policy, read }: { policy: Policy; read: number }) {
     <Card>
       <div className="policy-row">
         <div>
-          <h2><Link to={`/policies/${part(policy.policy)}`}>{policy.policy}</Link>{policy.choose && <Chip>{word("choose", policy.choose)}</Chip>}<Status of={policy.paused === null ? "active" : "paused"} />{policy.failed && <Status of="failed" />}</h2>
+          <h2><Link to={`/policies/${part(policy.policy)}`}>{policy.policy}</Link>{policy.choose && <Chip>{word("choose", policy.choose)}</Chip>}<Status of={policy.paused === null ? "active" : "paused"} />{(policy.failed || policy.unread) && <Status of="failed" />}</h2>
           <p>{policy.description}</p>
         </div>
         <Spark turns={policy.turns} width={180} height={48} />

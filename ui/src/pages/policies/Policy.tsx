@@ -33,7 +33,7 @@ export default function Policy() {
   const paused = data && data.paused !== null;
   return (
     <Page
-      title={<>{name}{data?.choose && <Chip>{word("choose", data.choose)}</Chip>}{data && <Status of={paused ? "paused" : "active"} />}{data?.failed && <Status of="failed" />}</>} text={data?.description ?? undefined} back={{ to: "/policies", label: t("title") }}
+      title={<>{name}{data?.choose && <Chip>{word("choose", data.choose)}</Chip>}{data && <Status of={paused ? "paused" : "active"} />}{(data?.failed || data?.unread) && <Status of="failed" />}</>} text={data?.description ?? undefined} back={{ to: "/policies", label: t("title") }}
       actions={data && can("operate") && (paused ? <Button type="primary" loading={resume.isPending} onClick={() => resume.mutate()}>{t("resume")}</Button> : <Button onClick={() => setPausing(true)}>{t("pause")}</Button>)}
     >
       {resume.error && <Trouble error={resume.error} />}
@@ -44,7 +44,7 @@ export default function Policy() {
 }
 
 function Body({ policy, name, read }: { policy: Shown; name: string; read: number }) {
-  const { t, n, percent, points, interval, span, word } = useWords(own);
+  const { t, n, percent, points, interval, span, moment, word } = useWords(own);
   const { can } = useWho();
   const last = measured(policy.turns).at(-1);
   const says = verdict(policy.turns);
@@ -80,6 +80,18 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
           </div>
         </div>
       )}
+      {policy.unread && (
+        <div className="trouble" role="alert">
+          <Icon name="failed" size={20} />
+          <div>
+            <p className="trouble-title">{t("unread", { since: moment(policy.unread_since) })}</p>
+            <p>{t("unread.text")}</p>
+            <p className="trouble-said" lang="en"><Rich text={policy.unread} /></p>
+            <p><Rich text={t("unread.do")} /> <Link to="/turns?tab=runs">{t("failed.runs")}</Link></p>
+          </div>
+        </div>
+      )}
+      {policy.without_forecast ? <div className="trouble"><div><p className="trouble-detail"><Rich text={t("unforecast", { count: n(policy.without_forecast) })} /></p></div></div> : null}
       {policy.split_broken && (
         <div className="trouble" role="alert">
           <Icon name="alert" size={20} />

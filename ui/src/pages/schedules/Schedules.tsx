@@ -25,6 +25,8 @@ interface Alert {
   status: string;
   attempts: number;
   made_at: string;
+  /** When it is tried next, if it is. */
+  due_at: string;
   ended_at: string | null;
   error: string | null;
   title: string | null;
@@ -40,6 +42,8 @@ interface Standing {
   paused: boolean;
   file: string;
   open: { subject: string; text: string; since: string; told_at: string | null; times: number }[];
+  /** What it told and did not arrive. */
+  undelivered: { action: string; status: string; attempts: number; error: string | null; next_at: string | null; ended_at: string | null }[];
 }
 
 export default function Schedules() {
@@ -140,7 +144,7 @@ function States({ of }: { of: ReturnType<typeof useGet<Items<Standing>>> }) {
             columns={[
               { key: "alert", title: t("alert"), wrap: true, cell: (one) => <><span className="row"><code>{one.alert}</code><Edit kind="alert" name={one.alert} small /></span>{one.description && <div className="quiet small">{one.description}</div>}</>, by: (one) => one.alert },
               { key: "when", title: t("tells"), wrap: true, cell: (one) => <code>{one.when}</code>, by: (one) => one.when },
-              { key: "send", title: t("f.action"), cell: (one) => (one.paused ? <Status of="paused" /> : <code>{one.send.join(" ")}</code>) },
+              { key: "send", title: t("f.action"), wrap: true, cell: (one) => <>{one.paused ? <Status of="paused" /> : <code>{one.send.join(" ")}</code>}{one.undelivered.map((lost, place) => <div key={place} className="small"><span className="bad">{lost.action}</span> <span className="quiet">{lost.next_at ? t("try.next", { when: moment(lost.next_at) }) : t("try.over", { when: moment(lost.ended_at) })}</span> {lost.error}</div>)}</> },
               { key: "open", title: t("goes.on"), wrap: true, cell: (one) => (one.open.length ? one.open.map((open) => <div key={open.subject}><span className="bad">{open.subject}</span> <span className="quiet small">{t("since", { when: moment(open.since) })}</span><div className="small">{open.text}</div></div>) : <span className="quiet">{t("goes.on.none")}</span>), by: (one) => one.open.length },
             ]}
           />
@@ -164,7 +168,7 @@ function Alerts({ of }: { of: ReturnType<typeof useGet<Items<Alert>>> }) {
               { key: "schedule", title: t("of"), cell: (one) => (one.alert ? <code>{one.alert}</code> : <Link to={`/schedules/${part(one.schedule)}`}>{one.schedule}</Link>), by: (one) => one.alert ?? one.schedule },
               { key: "text", title: t("says"), wrap: true, cell: (one) => one.title ?? one.text },
               { key: "action", title: t("f.action"), cell: (one) => <code>{one.action}</code>, by: (one) => one.action },
-              { key: "status", title: t("f.status"), cell: (one) => <Status of={one.status} />, by: (one) => one.status },
+              { key: "status", title: t("f.status"), cell: (one) => <><Status of={one.status} />{one.status === "pending" && one.attempts > 0 && <div className="quiet small">{t("try.next", { when: moment(one.due_at) })}</div>}{one.status === "dead" && <div className="quiet small">{t("try.over", { when: moment(one.ended_at) })}</div>}</>, by: (one) => one.status },
               { key: "attempts", title: t("attempts"), number: true, cell: (one) => n(one.attempts), by: (one) => one.attempts },
               { key: "error", title: t("f.error"), wrap: true, cell: (one) => one.error && <span className="bad">{one.error}</span> },
             ]}

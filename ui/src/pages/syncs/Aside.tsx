@@ -15,7 +15,7 @@ import own from "./words";
 // Most who look at rows mend none of them here.
 const Mend = lazy(() => import("./Mend"));
 
-type Which = "open" | "replayed" | "discarded";
+type Which = "open" | "replayed" | "discarded" | "superseded";
 interface Row { id: string; stream: string; file: string; line: number | null; column: string | null; code: string; reason: string; raw: string; at: string | null }
 
 const LIMIT = 1_000;
@@ -57,7 +57,7 @@ export function Aside({ sync, open }: { sync: string; open: number }) {
       <Card flush title={t("aside")} extra={rows.data && <Trust read={rows.dataUpdatedAt} sql={rows.data.sql} rows={rows.data.row_count} took_ms={rows.data.elapsed_ms} cut={rows.data.truncated} />}>
         <p className="syncs-about">{t("aside.text")}</p>
         <div className="syncs-bar">
-          {can("query") && <Choice label={t("f.status")} value={which} choose={(next) => { setWhich(next); setCause(null); }} of={(["open", "replayed", "discarded"] as const).map((key) => ({ key, label: t(`aside.${key}`) }))} />}
+          {can("query") && <Choice label={t("f.status")} value={which} choose={(next) => { setWhich(next); setCause(null); }} of={(["open", "replayed", "discarded", "superseded"] as const).map((key) => ({ key, label: t(`aside.${key}`) }))} />}
           {buttons}
         </div>
         {can("query") ? <Ask of={rows}>{(table) => <Rows all={rowsOf(table)} which={which} cause={cause} choose={setCause} />}</Ask> : <Empty icon="info" text={t("aside.denied", { count: n(open) })} />}

@@ -60,7 +60,7 @@ function Follows({ of, read }: { of: Following; read: number }) {
   if (of.committed_at) facts.push([t("follow.committed"), when(of.committed_at)]);
   if (of.reached) facts.push([t("follow.reached"), <>{moment(of.reached)}{of.behind_s !== null && <span className="quiet"> · {t("follow.behind", { time: duration(of.behind_s * 1_000) })}</span>}</>]);
   if (of.since) facts.push([t("follow.rate"), t("follow.rate.value", { count: n(of.rows), rate: n(of.rows_per_second) })]);
-  if (of.attempt !== null) facts.push([t("follow.attempt"), t("follow.attempt.value", { count: n(of.attempt), when: of.next_at ? moment(of.next_at) : "–" })]);
+  if (of.attempt !== null && of.next_at !== null) facts.push([t("follow.attempt"), t("follow.attempt.value", { count: n(of.attempt), when: moment(of.next_at) })]);
   const aside = of.streams.filter((stream) => stream.aside);
   if (aside.length > 0) facts.push([t("follow.aside"), <span key="aside">{aside.map((stream) => <code key={stream.name} className="bad">{stream.name} </code>)}<span className="quiet">{t("follow.aside.text")}</span></span>]);
   if (of.by) facts.push([t("follow.by"), of.by]);

@@ -90,6 +90,17 @@ fn parameters_that_the_data_do_not_hold_have_no_errors() {
     }
 }
 
+/// An old export in which everybody left alike, long ago: how much people differ in leaving is not held.
+#[test]
+fn who_left_long_ago_is_lost_and_has_no_errors() {
+    let gone: Vec<History> =
+        (0..60).map(|who| history(10.0, 90.0 + f64::from(who % 20), 10_000.0)).collect();
+    let fit = Fit::new(Model::ParetoNbd, &gone, None).unwrap();
+    assert!(!fit.converged && fit.parameters.iter().all(|p| p.error.is_none()), "{fit:?}");
+    assert!(fit.alive(&gone[0]).unwrap() < 1e-6);
+    assert!(fit.expected(&gone[0], 90.0).unwrap() < 1e-4);
+}
+
 fn bought(customer: &str, day: i64, value: f64) -> Purchase {
     Purchase { customer: customer.to_owned(), at: Timestamp::from_day(day), value }
 }

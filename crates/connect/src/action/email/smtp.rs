@@ -95,7 +95,36 @@ impl From<std::io::Error> for Failure {
 
 type Spoken<T> = std::result::Result<T, Failure>;
 
+/// A message that was taken.
+struct Taken {
+    receipt: String,
+    /// For whom.
+    mailboxes: Vec<String>,
+    /// What was said of those who may get it later, such as by a server that lets a stranger wait at first.
+    put_off: Option<(u16, String)>,
+}
+
+/// What became of a message.
+pub(super) enum Sent {
+    /// The same for all that it was sent to, but for those who never get it.
+    Ended(Outcome),
+    /// Some have got it, and others may later.
+    InPart {
+        /// The mailboxes that it was taken for.
+        got: Vec<String>,
+        /// What the server said, with those who have not got it.
+        receipt: String,
+        /// Why the others have not.
+        reason: String,
+    },
+}
+
 impl Server {
+    /// Where it is, for messages.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// Sends one message within `time`.
     pub(super) async fn send(
         &self,
@@ -103,16 +132,22 @@ impl Server {
         to: &[Address],
         message: &[u8],
         time: Duration,
-    ) -> Outcome {
+    ) -> Sent {
         // Whether the end of the message was sent: from then on nobody knows whether it was taken.
         let mut given = false;
         let spoken = self.speak(from, to, message, &mut given);
         let failure = match tokio::time::timeout(time, spoken).await {
-            Ok(Ok(receipt)) => return Outcome::Delivered { receipt: self.clean(receipt) },
+            Ok(Ok(Taken { receipt, put_off: None, .. })) => {
+                return Sent::Ended(Outcome::Delivered { receipt: self.clean(receipt) });
+            }
+            Ok(Ok(Taken { receipt, mailboxes, put_off: Some((code, said)) })) => {
+                let (receipt, reason) = (self.clean(receipt), self.clean(format!("{code} {said}")));
+                return Sent::InPart { got: mailboxes, receipt, reason };
+            }
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Broken(format!("no answer within {} s", time.as_secs())),
         };
-        match failure {
+        Sent::Ended(match failure {
             Failure::Refused(code, said) if code >= 500 => {
                 Outcome::Rejected { reason: self.clean(format!("{code} {said}")) }
             }
@@ -121,13 +156,13 @@ impl Server {
             }
             Failure::Unfit(reason) => Outcome::Rejected { reason },
             Failure::Broken(reason) => {
-                let reason = format!("{}:{}: {reason}", self.host, self.port);
+                let reason = format!("{}: {reason}", self.place());
                 match given {
                     true => Outcome::Retry { reason, after: None },
                     false => Outcome::Unreached { reason },
                 }
             }
-        }
+        })
     }
 
     /// What a server said, without what must not be repeated.
@@ -142,7 +177,7 @@ impl Server {
         to: &[Address],
         message: &[u8],
         given: &mut bool,
-    ) -> Spoken<String> {
+    ) -> Spoken<Taken> {
         let stream = TcpStream::connect(self.addresses().await?.as_slice()).await?;
         // A failure of this costs time at most.
         drop(stream.set_nodelay(true));
@@ -201,19 +236,23 @@ impl Server {
         to: &[Address],
         message: &[u8],
         given: &mut bool,
-    ) -> Spoken<String> {
+    ) -> Spoken<Taken> {
         if let Some(login) = &self.login {
             self.log_in(&mut talk, able, login).await?;
         }
         talk.ask(&format!("MAIL FROM:<{}>", from.mailbox), 250).await?;
         let mut refused: Vec<(u16, String)> = Vec::new();
+        let mut mailboxes = Vec::with_capacity(to.len());
         for to in to {
             match talk.ask(&format!("RCPT TO:<{}>", to.mailbox), 250).await {
                 // Who is unknown keeps nobody else from the message.
                 Err(Failure::Refused(code, said)) => {
                     refused.push((code, format!("{said} ({})", to.mailbox)));
                 }
-                answer => drop(answer?),
+                answer => {
+                    drop(answer?);
+                    mailboxes.push(to.mailbox.clone());
+                }
             }
         }
         // If nobody gets it, one that may be taken later decides that it is tried again.
@@ -221,11 +260,14 @@ impl Server {
         let shown: Vec<String> =
             refused.iter().map(|(code, said)| format!("{code} {said}")).collect();
         let shown = shown.join("; ");
-        if let Some((code, _)) = refused.first()
-            && refused.len() == to.len()
-        {
+        let first = refused.first().map(|(code, _)| {
             let said = shown.split_once(' ').map_or(shown.as_str(), |(_, said)| said);
-            return Err(Failure::Refused(*code, said.to_owned()));
+            (*code, said.to_owned())
+        });
+        if let Some((code, said)) = &first
+            && mailboxes.is_empty()
+        {
+            return Err(Failure::Refused(*code, said.clone()));
         }
         talk.ask("DATA", 354).await?;
         talk.stream.write_all(&stuffed(message)).await?;
@@ -237,10 +279,14 @@ impl Server {
         drop(talk.say("QUIT").await);
         let receipt = format!("250 {}", receipt.join(" "));
         if refused.is_empty() {
-            return Ok(receipt);
+            return Ok(Taken { receipt, mailboxes, put_off: None });
         }
         tracing::warn!(host = %self.host, refused = refused.len(), "not every receiver was taken");
-        Ok(format!("{receipt}; refused: {shown}"))
+        let receipt = format!("{receipt}; refused: {shown}");
+        let put_off = first.filter(|(code, _)| *code < 500);
+        let put_off =
+            put_off.map(|(code, said)| (code, format!("{said}; everybody else has got it")));
+        Ok(Taken { receipt, mailboxes, put_off })
     }
 
     async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(

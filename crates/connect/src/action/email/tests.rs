@@ -18,7 +18,11 @@ use super::*;
 use crate::action::ActionEntry;
 
 fn build_in(folder: &std::path::Path, settings: Value) -> Result<Box<dyn Action>> {
-    let context = ActionContext { base_dir: folder.to_owned(), ..Default::default() };
+    build_once(folder, settings, false)
+}
+
+fn build_once(folder: &std::path::Path, settings: Value, once: bool) -> Result<Box<dyn Action>> {
+    let context = ActionContext { base_dir: folder.to_owned(), once, ..Default::default() };
     ActionEntry::named("email").unwrap().build(settings, &context)
 }
 
@@ -99,7 +103,7 @@ impl Fake {
         }
     }
 
-    async fn serve(&self, listener: TcpListener, acceptor: TlsAcceptor) -> Vec<String> {
+    async fn serve(&self, listener: &TcpListener, acceptor: TlsAcceptor) -> Vec<String> {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut told = Vec::new();
         if self.silent {
@@ -128,6 +132,12 @@ impl Fake {
 
 /// Sends one message to a mail server; what it was told, and the outcome.
 async fn sent(fake: Fake, more: Value) -> (Vec<String>, Outcome) {
+    sent_again(&[fake], more, false).await.pop().unwrap()
+}
+
+/// Sends one message again and again, each time as a process does that has just begun, to a mail server that is another one
+/// each time; what each was told, and the outcome.
+async fn sent_again(fakes: &[Fake], more: Value, once: bool) -> Vec<(Vec<String>, Outcome)> {
     let folder = tempfile::tempdir().unwrap();
     let certificate = Postgres::certificate(folder.path());
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -148,11 +158,16 @@ async fn sent(fake: Fake, more: Value) -> (Vec<String>, Outcome) {
     for (key, value) in more.as_object().unwrap() {
         settings[key] = value.clone();
     }
-    let action = build_in(folder.path(), settings).unwrap();
     let batch = [delivery()];
-    let serving = fake.serve(listener, TlsAcceptor::from(Arc::new(config)));
-    let (told, outcomes) = tokio::join!(serving, action.deliver(&batch));
-    (told, outcomes.into_iter().next().unwrap())
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let mut all = Vec::new();
+    for fake in fakes {
+        let action = build_once(folder.path(), settings.clone(), once).unwrap();
+        let serving = fake.serve(&listener, acceptor.clone());
+        let (told, outcomes) = tokio::join!(serving, action.deliver(&batch));
+        all.push((told, outcomes.into_iter().next().unwrap()));
+    }
+    all
 }
 
 fn login() -> Value {
@@ -271,6 +286,40 @@ async fn an_address_that_is_refused_keeps_nobody_else_from_the_message() {
     let reason = "450 busy (grace@example.org); 550 no such user (ada@example.org)".to_owned();
     assert_eq!(outcome, Outcome::Retry { reason, after: None });
     assert!(!told.iter().any(|line| line == "DATA"), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_put_off_gets_the_message_later_and_alone() {
+    let later =
+        || Fake { answers: vec![("RCPT TO:<ada", "450 come back later")], ..Fake::default() };
+    let gone = Fake { answers: vec![("RCPT TO:<ada", "550 no such user")], ..Fake::default() };
+    let fakes = [later(), later(), gone, Fake::default(), Fake::default()];
+    let all = sent_again(&fakes, json!({}), false).await;
+    let receivers = |told: &[String]| -> Vec<String> {
+        let named = told.iter().filter(|line| line.starts_with("RCPT"));
+        named.map(|line| line.replace("RCPT TO:", "")).collect()
+    };
+    let [(first, waits), (second, waits_still), (third, refused), (fourth, done), (fifth, _)] =
+        all.as_slice()
+    else {
+        panic!("{all:?}")
+    };
+    assert!(first.iter().any(|line| line == "DATA"), "whoever is taken gets it now: {first:?}");
+    for waits in [waits, waits_still] {
+        let Outcome::Retry { reason, .. } = waits else { panic!("{waits:?}") };
+        assert!(reason.starts_with("450 come back later (ada@example.org)"), "{reason}");
+    }
+    assert!(matches!(refused, Outcome::Rejected { .. }), "{refused:?}");
+    for told in [second, third, fourth] {
+        assert_eq!(receivers(told), ["<ada@example.org>"], "also after it was given up");
+    }
+    assert_eq!(*done, Outcome::Delivered { receipt: "250 queued as 4711".to_owned() });
+    assert_eq!(receivers(fifth).len(), 2, "a message that has ended is not known any more");
+    // What may be sent once is sent once.
+    let (told, outcome) = sent_again(&[later()], json!({}), true).await.pop().unwrap();
+    assert_eq!(receivers(&told).len(), 2);
+    let receipt = "250 queued as 4711; refused: 450 come back later (ada@example.org)".to_owned();
+    assert_eq!(outcome, Outcome::Delivered { receipt });
 }
 
 #[tokio::test]

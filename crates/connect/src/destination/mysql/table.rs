@@ -1,6 +1,6 @@
 //! The table of a target: made, looked at, and given new columns.
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Schema, TimeUnit};
 use flywheel_base::{Error, Result, suggest};
 
 use super::encode::{Fit, plain};
@@ -36,10 +36,12 @@ pub(super) struct TargetColumn {
     pub(super) name: String,
     /// What it can keep.
     pub(super) fit: Fit,
-    /// Whether the server computes it.
-    generated: bool,
+    /// Whether the server computes it, so that it takes no value.
+    pub(super) generated: bool,
     /// Whether the text it holds is compared by its bytes, or it is no text.
     exact: bool,
+    /// Whether a new row has to bring a value for it.
+    pub(super) needed: bool,
 }
 
 /// A table that is written into.
@@ -211,16 +213,19 @@ impl Table {
         let sql = "SELECT COLUMN_NAME, EXTRA LIKE '%VIRTUAL%' OR EXTRA LIKE '%STORED%' \
                      OR EXTRA LIKE '%PERSISTENT%', \
                      COLLATION_NAME IS NULL OR COLLATION_NAME LIKE '%nopad_bin' \
-                     OR COLLATION_NAME LIKE '%0900_bin' \
+                     OR COLLATION_NAME LIKE '%0900_bin', \
+                     IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL AND DATA_TYPE <> 'enum' \
+                     AND EXTRA NOT LIKE '%auto_increment%' \
                    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
-        let facts: Vec<(String, bool, bool)> =
+        let facts: Vec<(String, bool, bool, bool)> =
             connection.all(sql, (&self.database, &self.name)).await?;
         let columns = found.iter().map(|column| {
             let name = column.name_str().into_owned();
             let fact = facts.iter().find(|(known, ..)| *known == name);
-            let (generated, exact) =
-                fact.map_or((false, false), |(_, made, exact)| (*made, *exact));
-            TargetColumn { name, fit: Fit::of(column), generated, exact }
+            let (generated, exact, needed) = fact
+                .map_or((false, false, false), |(_, made, exact, needed)| (*made, *exact, *needed));
+            let needed = needed && !generated;
+            TargetColumn { name, fit: Fit::of(column), generated, exact, needed }
         });
         self.columns = columns.collect();
         let sql = "SELECT INDEX_NAME, COLUMN_NAME, NULLABLE = 'YES' \
@@ -325,15 +330,14 @@ impl Table {
 
     /// Proves that rows of `schema` can be written in that mode.
     pub(super) fn check(&self, schema: &Schema, mode: WriteMode, key: &[String]) -> Result<()> {
-        for field in schema.fields() {
-            if self.column(field.name()).is_some_and(|column| column.generated) {
-                return Err(Error::invalid(format!(
-                    "column \"{}\" of table \"{}\" is computed by the server",
-                    field.name(),
-                    self.name
-                ))
-                .hint(format!("Leave it out: `drop: [{}]` in the stream.", field.name())));
-            }
+        let computed =
+            |field: &FieldRef| self.column(field.name()).is_some_and(|column| column.generated);
+        if !schema.fields().is_empty() && schema.fields().iter().all(computed) {
+            return Err(Error::invalid(format!(
+                "the server computes all columns of table \"{}\" that the rows have",
+                self.name
+            ))
+            .hint("Map a column to one that takes values."));
         }
         if !matches!(mode, WriteMode::Merge | WriteMode::Mirror) {
             return Ok(());
@@ -346,6 +350,13 @@ impl Table {
                     self.name
                 ))
                 .hint(suggest::hint(name, known)));
+            }
+            if self.column(name).is_some_and(|column| column.generated) {
+                return Err(Error::invalid(format!(
+                    "the key column \"{name}\" of table \"{}\" is computed by the server",
+                    self.name
+                ))
+                .hint("Set `key` to columns of the table that take values."));
             }
         }
         if !self.unique.iter().any(|(columns, filled)| *filled && same(columns, key)) {

@@ -316,6 +316,37 @@ async fn a_merge_never_overwrites_the_row_of_another_key() {
 }
 
 #[tokio::test]
+async fn a_merge_changes_rows_without_what_only_new_rows_need() {
+    let case = Case::new(
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(20), name VARCHAR(20) NOT NULL, \
+         kind ENUM('x', 'y') NOT NULL, n INT NOT NULL DEFAULT 3); \
+         INSERT INTO t VALUES (1, 'a', 'Ada', 'y', 1), (2, 'b', 'Bo', 'x', 2)",
+    );
+    let (written, refused) =
+        case.write(WriteMode::Merge, 1, &[rows(&[2, 3, 1], &["c", "d", "it's"])]).await;
+    assert_eq!(codes(&refused), [(1, "null-value", Some("name"))]);
+    assert_eq!((written.rows_written, written.rows_updated), (2, 2));
+    assert_eq!(case.sql("SELECT * FROM t ORDER BY id"), "1\tit's\tAda\ty\t1\n2\tc\tBo\tx\t2");
+    // A key of two columns, one of them text.
+    let case = Case::new(
+        "CREATE TABLE t (id BIGINT, place VARCHAR(20), v INT, name VARCHAR(20) NOT NULL, \
+         PRIMARY KEY (id, place)); INSERT INTO t VALUES (1, 'it''s', 1, 'Ada'), (1, 'b', 2, 'Bo')",
+    );
+    let changed = batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![1, 1]))),
+        ("place", Arc::new(StringArray::from(vec!["it's", "b"]))),
+        ("v", Arc::new(Int64Array::from(vec![10, 20]))),
+    ]);
+    let mut request = request("t", WriteMode::Merge, changed.schema());
+    request.key = vec!["id".to_owned(), "place".to_owned()];
+    let mut writer = case.destination.writer(&request).await.unwrap();
+    assert_eq!(writer.write(&changed).await.unwrap(), Vec::new());
+    writer.commit(&checkpoint(1)).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(case.sql("SELECT v, name FROM t ORDER BY v"), "10\tAda\n20\tBo");
+}
+
+#[tokio::test]
 async fn new_columns_in_the_middle_of_a_transaction_lose_and_show_nothing() {
     let case = Case::new("");
     let first = rows(&[1], &["a"]);
@@ -398,7 +429,7 @@ async fn a_target_that_cannot_be_written_safely_is_named_with_the_fix() {
          CREATE VIEW v AS SELECT 1 AS id; CREATE TABLE nokey (id INT, v TEXT);
          CREATE TABLE parent (id INT PRIMARY KEY, v TEXT);
          CREATE TABLE child (id INT PRIMARY KEY, v TEXT, p INT, FOREIGN KEY (p) REFERENCES parent (id));
-         CREATE TABLE made (id INT PRIMARY KEY, v TEXT AS (id) STORED);",
+         CREATE TABLE made (v TEXT, id INT AS (length(v)) STORED, UNIQUE (id));",
     );
     let schema = rows(&[], &[]).schema();
     let long = "x".repeat(60);
@@ -408,7 +439,7 @@ async fn a_target_that_cannot_be_written_safely_is_named_with_the_fix() {
         ("nokey", WriteMode::Merge, "ADD UNIQUE (`id`)"),
         ("parent", WriteMode::Replace, "foreign keys"),
         ("child", WriteMode::Replace, "foreign keys"),
-        ("made", WriteMode::Append, "drop: [v]"),
+        ("made", WriteMode::Merge, "take values"),
         (&long, WriteMode::Replace, "characters"),
         ("", WriteMode::Append, "`table`"),
     ] {
@@ -432,6 +463,34 @@ async fn a_target_that_cannot_be_written_safely_is_named_with_the_fix() {
         .err()
         .unwrap();
     assert!(error.hint_text().unwrap().contains("rename"), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_the_server_computes_takes_no_value() {
+    let case = Case::new(
+        "CREATE TABLE t (id INT PRIMARY KEY, n INT DEFAULT 7, v VARCHAR(9) AS (concat('n', n)) STORED)",
+    );
+    for (mode, sequence) in [(WriteMode::Append, 1), (WriteMode::Merge, 2), (WriteMode::Replace, 3)]
+    {
+        let (_, refused) =
+            case.write(mode, sequence, &[rows(&[sequence, 10 * sequence], &["x", "y"])]).await;
+        assert!(refused.is_empty(), "{mode}: {refused:?}");
+        let found =
+            case.sql(&format!("SELECT v FROM t WHERE id >= {sequence} ORDER BY id LIMIT 1"));
+        assert_eq!(found, "n7", "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_makes_its_table_with_the_key_and_sets_rows_aside_that_have_it_twice() {
+    let case = Case::new("");
+    let twice = rows(&[1, 2, 1], &["a", "b", "again"]);
+    let (_, refused) = case.write(WriteMode::Replace, 1, &[twice]).await;
+    assert_eq!(codes(&refused), [(2, "duplicate-key", None)]);
+    assert_eq!(case.sql("SELECT * FROM t ORDER BY id"), "1\ta\n2\tb");
+    let key = "SELECT COLUMN_NAME FROM information_schema.STATISTICS \
+               WHERE TABLE_SCHEMA = database() AND TABLE_NAME = 't' AND INDEX_NAME = 'PRIMARY'";
+    assert_eq!(case.sql(key), "id");
 }
 
 #[tokio::test]

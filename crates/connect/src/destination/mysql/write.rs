@@ -26,6 +26,10 @@ use crate::source::mysql::{Connection, Outcome, Server, is_deadlock, quoted};
 /// How large a statement is made.
 const STATEMENT_BYTES: usize = 1 << 20;
 
+/// How many values a statement takes out of the table it writes: the server opens the table once for each, in a time
+/// that grows with their square.
+const STATEMENT_KEPT: usize = 200;
+
 /// What a packet holds beside the statement.
 const PACKET_REST: usize = 1 << 10;
 
@@ -106,7 +110,8 @@ impl MySqlWriter {
         let key = if keyed { request.key.clone() } else { Vec::new() };
         let mut table = match mode {
             WriteMode::Replace => {
-                staging_table(&mut connection, &named, &schema, staged.is_some()).await?
+                let made = request.made_key(&schema);
+                staging_table(&mut connection, &named, (&schema, made), staged.is_some()).await?
             }
             _ => match Table::find(&mut connection, &named.database, &named.table).await? {
                 Some(table) => table,
@@ -272,7 +277,7 @@ impl MySqlWriter {
         let encoded = task::compute(move || shared.encode(&rows, packet_max)).await?;
         let Encoded { sql, entries, mut refused } = encoded;
         let limit = STATEMENT_BYTES.min(packet_max);
-        for chunk in chunks(&entries, limit) {
+        for chunk in chunks(&entries, limit, plan.rows_max()) {
             let mut open: Vec<Range<usize>> = vec![chunk];
             while let Some(range) = open.pop() {
                 let Some(part) = entries.get(range.clone()).filter(|part| !part.is_empty()) else {
@@ -483,7 +488,7 @@ impl MySqlWriter {
 async fn staging_table(
     connection: &mut Connection,
     named: &Named,
-    schema: &Schema,
+    (schema, key): (&Schema, &[String]),
     resumed: bool,
 ) -> Result<Table> {
     let (database, name) = (&named.database, table::staging(&named.table)?);
@@ -497,7 +502,7 @@ async fn staging_table(
     connection.run(&format!("DROP TABLE IF EXISTS {}", table::full_name(database, &name))).await?;
     match target {
         Some(_) => Table::create_like(connection, database, &name, &named.table).await,
-        None => Table::create(connection, database, &name, schema, &[]).await,
+        None => Table::create(connection, database, &name, schema, key).await,
     }
 }
 
@@ -527,6 +532,11 @@ struct Plan {
     key: Vec<usize>,
     /// The place of the column that marks deleted rows.
     deleted: Option<usize>,
+    /// The columns that the rows do not have and a new row needs.
+    lacking: Vec<String>,
+    /// What stands before and behind a row's key to keep the value of each of those, where a row of that
+    /// key is there: the server looks at what a new row needs before it finds the key.
+    kept: Vec<(String, &'static str)>,
     insert: String,
     finish: String,
     delete: String,
@@ -570,7 +580,9 @@ impl Plan {
         let deleted = deleted.map(place).transpose()?;
         let mut columns = Vec::new();
         for (place, field) in schema.fields().iter().enumerate() {
-            if let Some(column) = table.column(field.name()).filter(|_| Some(place) != deleted) {
+            let known = table.column(field.name()).filter(|_| Some(place) != deleted);
+            // What the server computes takes no value.
+            if let Some(column) = known.filter(|column| !column.generated) {
                 columns.push((place, column.name.clone(), column.fit));
             }
         }
@@ -603,9 +615,32 @@ impl Plan {
         }
         let folds = table.folds(key);
         let list = if keys.len() == 1 { keys.join("") } else { format!("({})", keys.join(", ")) };
+        let written = |name: &String| columns.iter().any(|(_, known, _)| known == name);
+        let lacking: Vec<String> = table
+            .columns
+            .iter()
+            .filter(|column| column.needed && !written(&column.name))
+            .map(|column| column.name.clone())
+            .collect();
+        let mut kept = Vec::new();
+        let mut inserted = names.clone();
+        for name in lacking.iter().filter(|_| !finish.is_empty() && !keys.is_empty()) {
+            // The server does not read the table it writes, but what was taken out of it before.
+            let (name, open) = (quoted(name), if keys.len() == 1 { "" } else { "(" });
+            let start = format!(
+                ",(SELECT o.{name} FROM (SELECT {name} FROM {target} WHERE {list} = {open}"
+            );
+            kept.push((
+                start,
+                if open.is_empty() { " LIMIT 1) AS o)" } else { ") LIMIT 1) AS o)" },
+            ));
+            inserted.push(name);
+        }
         Ok(Self {
             schema: Arc::clone(schema),
-            insert: format!("INSERT INTO {target} ({}) VALUES ", names.join(", ")),
+            lacking,
+            kept,
+            insert: format!("INSERT INTO {target} ({}) VALUES ", inserted.join(", ")),
             finish,
             delete: format!("DELETE FROM {target} WHERE {list} IN ("),
             columns,
@@ -707,8 +742,18 @@ impl Plan {
             }
             cells.literal(row, *fit, sql).map_err(|misfit| (Some(place), misfit))?;
         }
+        for (start, end) in &self.kept {
+            sql.push_str(start);
+            sql.push_str(key);
+            sql.push_str(end);
+        }
         sql.push(')');
         Ok(())
+    }
+
+    /// How many rows a statement has at most.
+    fn rows_max(&self) -> usize {
+        STATEMENT_KEPT.checked_div(self.kept.len()).map_or(usize::MAX, |rows| rows.max(1))
     }
 
     /// The statement of rows that are all deleted or all not.
@@ -731,7 +776,8 @@ impl Plan {
 
     fn refused(&self, entry: &Entry, misfit: Misfit, error: &mysql_async::ServerError) -> Refused {
         let names: Vec<String> = self.columns.iter().map(|(_, name, _)| name.clone()).collect();
-        let column = refuse::column(error, &names);
+        let known: Vec<String> = names.iter().chain(&self.lacking).cloned().collect();
+        let column = refuse::column(error, &known);
         let key_names = self.key.iter().filter_map(|at| names.get(*at));
         // The key has a value, so it is the guard that speaks.
         let guard = error.code == 1048
@@ -751,12 +797,13 @@ impl Plan {
 }
 
 /// Runs of rows that one statement takes.
-fn chunks(entries: &[Entry], bytes_max: usize) -> Vec<Range<usize>> {
+fn chunks(entries: &[Entry], bytes_max: usize, rows_max: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (at, entry) in entries.iter().enumerate() {
         let other = entries.get(start).is_some_and(|first| first.deleted != entry.deleted);
-        if at > start && (other || bytes + entry.sql.len() > bytes_max) {
+        let full = at - start >= rows_max || bytes + entry.sql.len() > bytes_max;
+        if at > start && (other || full) {
             chunks.push(start..at);
             (start, bytes) = (at, 0);
         }

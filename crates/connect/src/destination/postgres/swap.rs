@@ -95,7 +95,8 @@ pub(super) async fn start(session: &Session, name: &TableName, staging: &TableNa
 /// Swaps the staging table in; the caller commits.
 pub(super) async fn finish(session: &Session, name: &TableName, staging: &TableName) -> Result<()> {
     let Some(old) = Target::find(session, name).await? else {
-        return renamed(session, name, staging, &[]).await;
+        renamed(session, name, staging, &[]).await?;
+        return own_names(session, name, staging).await;
     };
     session.execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", name.sql())).await?;
     if field(&session.row(STAYS, &[&old.oid]).await?, 0)? {
@@ -148,6 +149,32 @@ async fn renamed(
                 quoted(&name.schema),
                 quoted(&part.name),
                 quoted(&before.name)
+            ))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Gives the parts of a table that took the place of none names by the table's, not by that of the staging table, as far as
+/// those are free.
+async fn own_names(session: &Session, name: &TableName, staging: &TableName) -> Result<()> {
+    let Some(new) = Target::find(session, name).await? else { return Ok(()) };
+    let taken = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = $2)";
+    for part in parts(session, new.oid).await? {
+        let Some(rest) = part.name.strip_prefix(&staging.name) else { continue };
+        let wanted = format!("{}{rest}", name.name);
+        if field::<bool>(&session.row(taken, &[&name.schema, &wanted]).await?, 0)? {
+            continue;
+        }
+        session
+            .execute(&format!(
+                "ALTER {} {}.{} RENAME TO {}",
+                part.kind,
+                quoted(&name.schema),
+                quoted(&part.name),
+                quoted(&wanted)
             ))
             .await?;
     }

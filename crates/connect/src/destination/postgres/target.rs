@@ -435,8 +435,9 @@ async fn convertible(
 pub(super) fn create(name: &TableName, request: &WriteRequest, fit: &Fit) -> String {
     let mut parts: Vec<String> =
         fit.new.iter().map(|(name, of)| format!("{} {of}", quoted(name))).collect();
-    if keyed(request.mode) {
-        let key: Vec<String> = request.key.iter().map(|name| quoted(name)).collect();
+    let key = request.made_key(&fit.schema);
+    if !key.is_empty() {
+        let key: Vec<String> = key.iter().map(|name| quoted(name)).collect();
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     format!("CREATE TABLE {} ({})", name.sql(), parts.join(", "))

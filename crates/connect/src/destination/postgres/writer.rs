@@ -261,7 +261,7 @@ impl PgWriter {
 }
 
 /// A key that no unique index has would double rows instead of changing them.
-async fn prove_key(
+pub(super) async fn prove_key(
     session: &Session,
     target: &Target,
     name: &TableName,

@@ -22,6 +22,8 @@ pub(super) struct Session {
     app: String,
     mode: WriteMode,
     key: Vec<String>,
+    /// The key that a table of a replacement gets if it is made.
+    declared: Vec<String>,
     deleted: Option<String>,
     new_columns: NewTargetColumns,
     now: Timestamp,
@@ -58,6 +60,7 @@ impl Session {
             app: request.app.clone(),
             mode: request.mode,
             key: if keyed { request.key.clone() } else { Vec::new() },
+            declared: if replace { request.key.clone() } else { Vec::new() },
             deleted: mark.cloned(),
             new_columns: request.new_columns,
             now: request.now,
@@ -89,7 +92,7 @@ impl Session {
         check_names(&self.schema)?;
         let Some(table) = self.load(&self.target)? else { return Ok(()) };
         if self.new_columns == NewTargetColumns::Fail {
-            for field in self.schema.fields() {
+            for field in self.schema.fields().iter().filter(|field| !table.computes(field.name())) {
                 self.known(&table, field)?;
             }
         }
@@ -196,7 +199,10 @@ impl Session {
         self.create(schema)?;
         let mut places = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
-            let Some(table) = &self.table else { continue };
+            let Some(table) = self.table.as_ref().filter(|table| !table.computes(field.name()))
+            else {
+                continue;
+            };
             if !self.known(table, field)? {
                 if self.new_columns == NewTargetColumns::Ignore {
                     continue;
@@ -229,7 +235,12 @@ impl Session {
             if fields.is_empty() {
                 return Ok(());
             }
-            shape::create(&self.into, &Schema::new(fields), &self.key)
+            let schema = Schema::new(fields);
+            // Keyed rows have a key anyway; a replacement needs none.
+            let declared = &self.declared;
+            let whole = declared.iter().all(|name| schema.field_with_name(name).is_ok());
+            let key = if !declared.is_empty() && whole { declared } else { &self.key };
+            shape::create(&self.into, &schema, key)
         };
         self.run(&sql)?;
         self.refresh()

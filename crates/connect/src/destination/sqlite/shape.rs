@@ -16,6 +16,8 @@ pub(super) struct Table {
     pub(super) name: String,
     /// Its columns that can be written.
     pub(super) columns: Vec<String>,
+    /// Its columns that SQLite computes.
+    computed: Vec<String>,
 }
 
 impl Table {
@@ -43,13 +45,15 @@ impl Table {
             }
             Some(_) => {}
         }
-        let sql = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0";
-        let mut statement = connection.prepare(sql).map_err(fail)?;
-        let columns = statement
-            .query_map([name], |row| row.get(0))
-            .and_then(Iterator::collect)
-            .map_err(fail)?;
-        Ok(Some(Self { name: name.to_owned(), columns }))
+        let of = |sql: &str| names(connection, sql, name).map_err(fail);
+        let columns = of("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0")?;
+        let computed = of("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden IN (2, 3)")?;
+        Ok(Some(Self { name: name.to_owned(), columns, computed }))
+    }
+
+    /// Whether SQLite computes the column, so that it takes no value.
+    pub(super) fn computes(&self, column: &str) -> bool {
+        self.computed.iter().any(|known| known.eq_ignore_ascii_case(column))
     }
 
     /// Whether it has the column, which SQLite compares without case.

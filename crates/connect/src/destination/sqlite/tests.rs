@@ -108,6 +108,35 @@ async fn a_replaced_table_keeps_its_definition_and_whoever_refers_to_it() {
 }
 
 #[tokio::test]
+async fn a_replacement_makes_its_table_with_the_key_and_sets_rows_aside_that_have_it_twice() {
+    let shop = Shop::new("");
+    let mut writer = shop.writer(WriteMode::Replace).await.unwrap();
+    let rows = batch(&[(1, Some("a")), (2, Some("b")), (1, Some("again"))]);
+    let refused = writer.write(&rows).await.unwrap();
+    let found: Vec<_> = refused.iter().map(|r| (r.row, r.code.as_str())).collect();
+    assert_eq!(found, [(2, "duplicate-key")]);
+    writer.commit(&checkpoint(1)).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(shop.rows("SELECT name FROM orders ORDER BY id"), ["a", "b"]);
+    assert_eq!(shop.rows("SELECT name FROM pragma_table_info('orders') WHERE pk = 1"), ["id"]);
+}
+
+#[tokio::test]
+async fn what_the_database_computes_takes_no_value() {
+    for mode in [WriteMode::Append, WriteMode::Merge, WriteMode::Replace] {
+        let shop = Shop::new(
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT AS ('n' || id) STORED)",
+        );
+        let mut writer = shop.writer(mode).await.unwrap();
+        let refused = writer.write(&batch(&[(2, Some("ignored"))])).await.unwrap();
+        assert!(refused.is_empty(), "{mode}: {refused:?}");
+        writer.commit(&checkpoint(1)).await.unwrap();
+        writer.finish().await.unwrap();
+        assert_eq!(shop.rows("SELECT name FROM orders"), ["n2"], "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn a_locked_database_is_unavailable_and_nothing_is_lost() {
     let shop = Shop::new(ORDERS);
     let mut writer = shop.writer(WriteMode::Append).await.unwrap();

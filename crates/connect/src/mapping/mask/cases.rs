@@ -126,6 +126,10 @@ fn date_shift_moves_a_units_dates_together_and_never_by_nothing() {
     let moved = mask.column(&moments, Some(&units)).unwrap();
     let moved = moved.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(0);
     assert_eq!(moved, i64::from(shifted[0]) * 86_400_000_000 + 5, "the time of day stays");
+    // There is no day after 9999-12-31.
+    let last: ArrayRef = Arc::new(Date32Array::from(vec![2_932_896; 400]));
+    let moved = mask.column(&last, Some(&units)).unwrap();
+    assert!(shifted.iter().enumerate().all(|(row, days)| moved.is_null(row) == (*days > 0)));
 }
 
 #[test]

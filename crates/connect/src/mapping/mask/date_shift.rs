@@ -20,6 +20,8 @@ use crate::mapping::form::{Arguments, KEY, Parameter};
 const DAYS: i64 = 30;
 /// The farthest dates can move.
 const DAYS_MAX: i64 = 3_660;
+/// The days that dates have, 0001-01-01 to 9999-12-31, as days from 1970: others are read by few systems.
+const CALENDAR: std::ops::RangeInclusive<i64> = -719_162..=2_932_896;
 
 /// Moves dates and moments.
 #[derive(Debug)]
@@ -65,11 +67,13 @@ impl Mask for DateShift {
         let kind = column.data_type();
         Ok(match kind {
             DataType::Date32 => Arc::new(self.shift::<Date32Type>(column, units, |day, days| {
-                i64::from(day).checked_add(days).and_then(|day| i32::try_from(day).ok())
+                let moved = i64::from(day).checked_add(days).filter(|day| CALENDAR.contains(day));
+                moved.and_then(|day| i32::try_from(day).ok())
             })),
             DataType::Timestamp(TimeUnit::Microsecond, _) => Arc::new(
                 self.shift::<TimestampMicrosecondType>(column, units, |micros, days| {
-                    micros.checked_add(days * DAY_US)
+                    let moved = micros.checked_add(days * DAY_US);
+                    moved.filter(|micros| CALENDAR.contains(&micros.div_euclid(DAY_US)))
                 })
                 .with_data_type(kind.clone()),
             ),

@@ -127,6 +127,9 @@ const FORMS: &[&str] = &[
     "currency",
     "currency(CNY, USD)",
     "date(dmy, bad=null)",
+    "number",
+    "number(point)",
+    "number(comma)",
 ];
 
 /// Text of any kind: pieces of cases, letters of many scripts, and what breaks parsers.
@@ -269,6 +272,14 @@ fn a_reason_never_repeats_the_value() {
             }
         }
     }
+}
+
+#[test]
+fn a_short_number_is_told_with_the_digits_that_it_has() {
+    let Err(misfit) = Step::parse("phone(CN)").unwrap().clean("12345") else {
+        panic!("it is none")
+    };
+    assert!(misfit.reason.contains("this one 5"), "{}", misfit.reason);
 }
 
 #[test]

@@ -221,7 +221,9 @@ impl Phone {
         {
             return Ok(number);
         }
-        Err(self.refused(region, &national))
+        // Of a number that is nothing but a prefix, all digits are told.
+        let told = if national.is_empty() { digits } else { &*national };
+        Err(self.refused(region, told))
     }
 
     /// Why a number is none of the region.

@@ -105,6 +105,7 @@ pub(super) fn info(entry: &Value) -> Result<StreamInfo> {
             .collect(),
         rows: None,
         bytes: None,
+        unread: None,
     })
 }
 

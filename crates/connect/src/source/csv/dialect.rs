@@ -103,11 +103,21 @@ pub(super) fn has_header(rows: &[Vec<String>], declared: &[&str], parsing: &Pars
     sure || (words && first.iter().enumerate().any(differs))
 }
 
-/// The names of the columns of a file without header.
+/// The names of the columns of a file without header: those that are declared, in their order, and
+/// `column_3` for the third one where none is. A column that is declared by its place keeps it.
 pub(super) fn numbered(count: usize, declared: &[&str]) -> Vec<String> {
-    let name = |at: usize| match declared.get(at) {
-        Some(name) => (*name).to_owned(),
-        None => format!("column_{}", at + 1),
+    let by_place = |name: &str| {
+        let place = name.strip_prefix("column_").and_then(|place| place.parse::<usize>().ok());
+        place.is_some_and(|place| place > 0)
+    };
+    let name = |at: usize| {
+        let place = format!("column_{}", at + 1);
+        match declared.get(at) {
+            Some(name) if !by_place(name) && !declared.contains(&place.as_str()) => {
+                (*name).to_owned()
+            }
+            _ => place,
+        }
     };
     (0..count).map(name).collect()
 }
@@ -132,6 +142,16 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn columns_of_a_file_without_header_are_named_in_order_or_by_their_place() {
+        let names = |declared: &[&str]| numbered(3, declared).join(" ");
+        assert_eq!(names(&[]), "column_1 column_2 column_3");
+        assert_eq!(names(&["id", "name"]), "id name column_3");
+        assert_eq!(names(&["column_2", "column_1"]), "column_1 column_2 column_3");
+        assert_eq!(names(&["id", "column_3"]), "id column_2 column_3");
+        assert_eq!(names(&["id", "column_1"]), "column_1 column_2 column_3");
     }
 
     #[test]

@@ -152,6 +152,21 @@ fn european_and_null_spellings_are_settings() {
 }
 
 #[test]
+fn thousands_of_a_file_with_decimal_commas_are_not_read_as_decimals() {
+    let stream =
+        CsvStream { decimal_comma: true, delimiter: Some(";".into()), ..CsvStream::default() };
+    let text = "sum;items;price\n-2.000;1.500;1.234,5\n1.234.567,89;2;0,5\n12.50;3;1,5\n";
+    let declared = [
+        DeclaredColumn::new("sum", ColumnType::Decimal { precision: 12, scale: 2 }),
+        DeclaredColumn::new("items", ColumnType::Int64),
+    ];
+    let pages = decode(text.as_bytes().to_vec(), stream, &declared, 10).unwrap();
+    assert_eq!(types(&pages[0])[2], "price:Float64");
+    assert_eq!(cells(&pages), [["-2000.00", "1500", "1234.5"], ["1234567.89", "2", "0.5"]]);
+    assert_eq!(rejected_at(&pages), [(4, "type-mismatch", Some("sum"))]);
+}
+
+#[test]
 fn a_value_that_does_not_fit_an_inferred_type_says_what_to_declare() {
     let mut text = String::from("id\n");
     for id in 0..20_000 {

@@ -53,6 +53,15 @@ pub enum LogPosition {
     MySql(String),
 }
 
+impl LogPosition {
+    /// The transactions in words.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::MariaDb(text) | Self::MySql(text) => text,
+        }
+    }
+}
+
 /// Something that happened on the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LogEvent {
@@ -64,6 +73,17 @@ pub enum LogEvent {
         table: String,
         /// What changed.
         change: Change,
+    },
+    /// Rows of one table changed, and what the log has of them cannot be read.
+    Unreadable {
+        /// The database.
+        database: String,
+        /// The table.
+        table: String,
+        /// Why not.
+        message: String,
+        /// How that is mended, if known.
+        hint: Option<String>,
     },
     /// A statement that is no change of rows: DDL, and `TRUNCATE`.
     Statement {
@@ -455,20 +475,33 @@ impl ChangeLog {
         if self.followed.as_ref().is_some_and(|followed| !followed.contains(&place)) {
             return Ok(());
         }
-        let kinds = row::Kinds::of(map, &self.charsets)
-            .map_err(|error| error.context(format!("table \"{table}\"")))?;
-        let mut changes = Vec::new();
-        for pair in rows.rows(map) {
-            let (before, after) = pair.map_err(|error| self.broken(error))?;
-            let before = before.map(|row| kinds.row(row)).transpose()?;
-            let after = after.map(|row| kinds.row(row)).transpose()?;
-            changes.push(match (before, after) {
-                (Some(before), Some(after)) => Change::Update { before, after },
-                (None, Some(after)) => Change::Insert(after),
-                (Some(before), None) => Change::Delete(before),
-                (None, None) => continue,
-            });
-        }
+        let read = || -> Result<Vec<Change>> {
+            let kinds = row::Kinds::of(map, &self.charsets)
+                .map_err(|error| error.context(format!("table \"{table}\"")))?;
+            let mut changes = Vec::new();
+            for pair in rows.rows(map) {
+                let (before, after) = pair.map_err(|error| self.broken(error))?;
+                let before = before.map(|row| kinds.row(row)).transpose()?;
+                let after = after.map(|row| kinds.row(row)).transpose()?;
+                changes.push(match (before, after) {
+                    (Some(before), Some(after)) => Change::Update { before, after },
+                    (None, Some(after)) => Change::Insert(after),
+                    (Some(before), None) => Change::Delete(before),
+                    (None, None) => continue,
+                });
+            }
+            Ok(changes)
+        };
+        let changes = match read() {
+            Ok(changes) => changes,
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Corrupt) => {
+                let hint = error.hint_text().map(str::to_owned);
+                let message = error.message().to_owned();
+                self.ready.push_back(LogEvent::Unreadable { database, table, message, hint });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         for change in changes {
             let (database, table) = (database.clone(), table.clone());
             self.ready.push_back(LogEvent::Change { database, table, change });

@@ -6,6 +6,9 @@
 //! Positions are sets of transactions (GTIDs). A table that is read whole keeps the place from before
 //! its read: what changed meanwhile comes again, so that a target with one row for each key ends
 //! equal to the table.
+//!
+//! A table whose log does not tell what it lacks, such as one that was truncated, is left behind with the reason in its position,
+//! and the others go on. What its log has from there on is not for it until it is read whole again.
 
 mod cascade;
 mod statement;
@@ -32,6 +35,7 @@ use crate::page::{DELETED_COLUMN, Position};
 use crate::source::{
     ChangesPage, ChangesRequest, Lag, PAGE_BYTES_DEFAULT, ReadMode, ReadRequest, settings,
 };
+use crate::stop::Fate;
 
 /// Connections that are open at once: one of the log or a whole read, and one that looks things up.
 const LOG_CONNECTIONS: usize = 2;
@@ -88,11 +92,12 @@ struct Reader {
     connection: Connection,
     server_id: u32,
     follow: bool,
+    /// The tables that were followed as the read began; some may have been left behind since.
     tables: Vec<Table>,
+    /// The places of those that are followed, by database and name.
     places: HashMap<(String, String), usize>,
     phase: Phase,
     ready: VecDeque<ChangesPage>,
-    failed: Option<Error>,
     target: Gtids,
     /// Everything in it has arrived.
     reached: Gtids,
@@ -117,9 +122,17 @@ impl Reader {
         let end = place_of_snapshots(&mut connection, end).await?;
         let mut tables = Vec::with_capacity(request.streams.len());
         let mut places = HashMap::new();
+        let mut ready = VecDeque::new();
         for (at, stream) in request.streams.iter().enumerate() {
-            let table = open(&mut connection, server, zero, at, stream, &end).await?;
-            if places.insert(table.place(), at).is_some() {
+            let begun = begin(&mut connection, server, zero, at, stream, &end).await?;
+            let table = match begun {
+                Begun::Follows(table) => *table,
+                Begun::Over(page) => {
+                    ready.push_back(*page);
+                    continue;
+                }
+            };
+            if places.insert(table.place(), tables.len()).is_some() {
                 return Err(Error::invalid(format!("two streams follow {}", table.relation.name))
                     .hint("Leave one of them out, or give it a connection of its own."));
             }
@@ -135,8 +148,7 @@ impl Reader {
             tables,
             places,
             phase: Phase::Whole(0, None),
-            ready: VecDeque::new(),
-            failed: None,
+            ready,
             reached: target.clone(),
             target,
             gathered_at: None,
@@ -155,19 +167,21 @@ impl Reader {
             if let Some(page) = self.ready.pop_front() {
                 return Ok(Some(page));
             }
-            if let Some(error) = self.failed.take() {
-                self.phase = Phase::Over;
-                return Err(error);
-            }
             match &mut self.phase {
                 Phase::Over => return Ok(None),
                 Phase::Whole(at, read) => match self.tables.get_mut(*at) {
                     None => self.open_log().await?,
-                    Some(table) => match whole(&self.server, table, read).await? {
-                        Some(page) => return Ok(Some(page)),
-                        None => {
+                    Some(table) => match whole(&self.server, table, read).await {
+                        Ok(Some(page)) => return Ok(Some(page)),
+                        Ok(None) => {
                             *read = None;
                             *at += 1;
+                        }
+                        Err(error) => {
+                            *read = None;
+                            let given_up = *at;
+                            *at += 1;
+                            self.leave(given_up, error)?;
                         }
                     },
                 },
@@ -189,14 +203,18 @@ impl Reader {
     /// Starts with the log where the table begins that is furthest behind.
     async fn open_log(&mut self) -> Result<()> {
         let mut from: Option<Gtids> = None;
-        for table in &self.tables {
+        for table in self.tables.iter().filter(|table| table.goes_on()) {
             from = Some(from.map_or_else(|| table.seen.clone(), |from| from.both(&table.seen)));
         }
         if !self.follow {
             let end = ChangeLog::end_of(&self.server).await?;
             self.target = Gtids::of(&end)?;
         }
-        self.reached = from.unwrap_or_else(|| self.target.clone());
+        let Some(from) = from else {
+            self.phase = Phase::Over;
+            return Ok(());
+        };
+        self.reached = from;
         self.told_at = Instant::now();
         if !self.follow && self.reached.covers(&self.target) {
             self.tell()?;
@@ -216,10 +234,25 @@ impl Reader {
                 let Some(at) = self.places.get(&(database, table)).copied() else { return Ok(()) };
                 self.change(at, change).await
             }
-            LogEvent::Statement { database, sql } => {
-                self.statement(&database, &sql);
-                Ok(())
+            LogEvent::Unreadable { database, table, message, hint } => {
+                let Some(at) = self.places.get(&(database, table)).copied() else { return Ok(()) };
+                let (Some(table), Phase::Log(log)) = (self.tables.get_mut(at), &self.phase) else {
+                    return Ok(());
+                };
+                if log.is_in(&table.seen) {
+                    return Ok(());
+                }
+                table.stopped("has a row in the log that cannot be read");
+                let error = Error::blocked(message);
+                self.leave(
+                    at,
+                    match hint {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    },
+                )
             }
+            LogEvent::Statement { database, sql } => self.statement(&database, &sql),
             LogEvent::Commit { position, at_s } => self.commit(&position, at_s),
         }
     }
@@ -236,12 +269,11 @@ impl Reader {
                        log does not have all columns of its rows";
             table.stopped(why);
             let message = format!("{} {why}", table.relation.name);
-            self.flush_settled()?;
-            self.failed = Some(Error::blocked(message).hint(
+            let error = Error::blocked(message).hint(
                 "Set `binlog_row_image = FULL` in that session. Empty the target and delete the \
                  stream's position to read it whole again.",
-            ));
-            return Ok(());
+            );
+            return self.leave(at, error);
         }
         let first = match &change {
             Change::Insert(row) | Change::Delete(row) => row,
@@ -256,9 +288,10 @@ impl Reader {
             // The table has been read: a column that it lacks by now was dropped meanwhile.
             let read = |column: &DeclaredColumn| DeclaredColumn { landed: true, ..column.clone() };
             let declared: Vec<DeclaredColumn> = table.request.columns.iter().map(read).collect();
-            let now = Relation::of(&mut self.connection, server, settings, &declared).await?;
-            if let Err(error) = table.learn(first, now) {
-                return self.stop(at, error);
+            let now = Relation::of(&mut self.connection, server, settings, &declared).await;
+            if let Err(error) = now.and_then(|now| table.learn(first, now)) {
+                table.stopped(error.message());
+                return self.leave(at, error);
             }
         }
         for (deleted, row) in table.rows_of(change) {
@@ -276,10 +309,11 @@ impl Reader {
     }
 
     /// Reacts to a statement that changes more than rows.
-    fn statement(&mut self, database: &str, sql: &str) {
-        let Phase::Log(log) = &self.phase else { return };
-        for table in &mut self.tables {
-            if log.is_in(&table.seen) {
+    fn statement(&mut self, database: &str, sql: &str) -> Result<()> {
+        let Phase::Log(log) = &self.phase else { return Ok(()) };
+        let mut ended = Vec::new();
+        for (at, table) in self.tables.iter_mut().enumerate() {
+            if !table.goes_on() || log.is_in(&table.seen) {
                 continue;
             }
             let why = match effect(sql, database, &table.place()) {
@@ -295,7 +329,7 @@ impl Reader {
                                 Delete the stream's position to read it whole again.";
                     table.stopped(&why);
                     let message = format!("{} {why}", table.relation.name);
-                    self.failed.get_or_insert_with(|| Error::blocked(message).hint(hint));
+                    ended.push((at, Error::blocked(message).hint(hint)));
                     continue;
                 }
                 Effect::Emptied => "was truncated",
@@ -303,37 +337,39 @@ impl Reader {
                 Effect::Rows => "was changed by a statement whose rows are not in the log",
             };
             table.stopped(why);
-            self.failed.get_or_insert_with(|| {
-                Error::blocked(format!("{} {why}", table.relation.name)).hint(
-                    "The log does not tell which rows are gone: empty the target and delete the \
-                     stream's position to read it whole again.",
-                )
-            });
+            let error = Error::blocked(format!("{} {why}", table.relation.name)).hint(
+                "The log does not tell which rows are gone: empty the target and delete the \
+                 stream's position to read it whole again.",
+            );
+            ended.push((at, error));
         }
-        if self.tables.iter().any(Table::waits) {
+        for (at, error) in ended {
+            self.leave(at, error)?;
+        }
+        if self.tables.iter().any(|table| table.goes_on() && table.waits()) {
             self.gathered_at.get_or_insert_with(Instant::now);
         }
-        if self.failed.is_some()
-            && let Err(error) = self.flush_settled()
-        {
-            self.failed = Some(error);
-        }
+        Ok(())
     }
 
-    /// Ends with an error that says that the log of a table cannot be followed further; what was
-    /// committed before is handed over first.
-    fn stop(&mut self, at: usize, error: Error) -> Result<()> {
-        if let Some(table) = self.tables.get_mut(at) {
-            table.stopped(error.message());
+    /// Follows a table no further, because of `error`: what was committed before is handed over with it, and the others go on.
+    ///
+    /// # Errors
+    /// `error`, if it is not one of this table alone.
+    fn leave(&mut self, at: usize, error: Error) -> Result<()> {
+        self.places.retain(|_, place| *place != at);
+        let Some(table) = self.tables.get_mut(at) else { return Err(error) };
+        let page = table.last_page(error, &self.reached)?;
+        self.ready.push_back(page);
+        if !self.tables.iter().any(Table::goes_on) && matches!(self.phase, Phase::Log(_)) {
+            self.phase = Phase::Over;
         }
-        self.flush_settled()?;
-        self.failed = Some(error);
         Ok(())
     }
 
     fn commit(&mut self, position: &LogPosition, at_s: u32) -> Result<()> {
         self.reached = Gtids::of(position)?;
-        for table in &mut self.tables {
+        for table in self.tables.iter_mut().filter(|table| table.goes_on()) {
             if table.commit(at_s) || table.full() || table.ends_pages() {
                 let page = table.page(&self.reached)?;
                 self.ready.push_back(page);
@@ -342,7 +378,7 @@ impl Reader {
         if self.follow {
             return self.keep_time();
         }
-        if self.failed.is_none() && self.reached.covers(&self.target) {
+        if self.reached.covers(&self.target) {
             self.flush_all()?;
             self.tell()?;
             self.phase = Phase::Over;
@@ -364,7 +400,7 @@ impl Reader {
     /// Hands over everything that is gathered.
     fn flush_all(&mut self) -> Result<()> {
         self.gathered_at = None;
-        for table in self.tables.iter_mut().filter(|table| table.waits()) {
+        for table in self.tables.iter_mut().filter(|table| table.goes_on() && table.waits()) {
             self.ready.push_back(table.page(&self.reached)?);
         }
         Ok(())
@@ -372,10 +408,11 @@ impl Reader {
 
     /// Hands over what no transaction under way has a part in.
     fn flush_settled(&mut self) -> Result<()> {
-        for table in self.tables.iter_mut().filter(|table| table.waits() && table.settled()) {
+        let settled = |table: &&mut Table| table.goes_on() && table.waits() && table.settled();
+        for table in self.tables.iter_mut().filter(settled) {
             self.ready.push_back(table.page(&self.reached)?);
         }
-        if !self.tables.iter().any(Table::waits) {
+        if !self.tables.iter().any(|table| table.goes_on() && table.waits()) {
             self.gathered_at = None;
         }
         Ok(())
@@ -384,7 +421,7 @@ impl Reader {
     /// Hands over newer positions of tables that had no changes.
     fn tell(&mut self) -> Result<()> {
         self.told_at = Instant::now();
-        for table in &mut self.tables {
+        for table in self.tables.iter_mut().filter(|table| table.goes_on()) {
             if table.settled() && !table.waits() && !table.told.covers(&self.reached) {
                 self.ready.push_back(table.page(&self.reached)?);
             }
@@ -418,6 +455,53 @@ async fn whole(
     }
 }
 
+/// What becomes of a stream as the read begins.
+enum Begun {
+    Follows(Box<Table>),
+    /// Its last page.
+    Over(Box<ChangesPage>),
+}
+
+/// Begins with a stream, unless it has stopped before or its table cannot be followed.
+async fn begin(
+    connection: &mut Connection,
+    server: &Server,
+    zero: ZeroDates,
+    at: usize,
+    request: &ReadRequest,
+    end: &LogPosition,
+) -> Result<Begun> {
+    let over = |position: Position, error: Error| {
+        Ok(Begun::Over(Box::new(ChangesPage::last(at, position, error))))
+    };
+    let stored = request.from.as_ref().map(Stored::of).transpose();
+    if let (Ok(Some(stored)), Some(position)) = (&stored, &request.from)
+        && let Some(stop) = stored.stopped()
+    {
+        return over(position.clone(), stop.error());
+    }
+    let known = stored.as_ref().ok().cloned().flatten();
+    let opened = match stored {
+        Ok(stored) => {
+            let stored = stored.unwrap_or_else(|| Stored::new(end.clone()));
+            Box::pin(open(connection, server, zero, at, request, stored)).await
+        }
+        Err(error) => Err(error),
+    };
+    let error = match opened {
+        Ok(table) => return Ok(Begun::Follows(Box::new(table))),
+        Err(error) => error,
+    };
+    match (Fate::of(&error, known.is_some()), known) {
+        (Some(Fate::Stops), Some(stored)) => {
+            let (error, position) = stored.stop(error)?;
+            over(position, error)
+        }
+        (Some(_), _) => over(Position(serde_json::Value::Null), error),
+        (None, _) => Err(error),
+    }
+}
+
 /// Finds out about the table of a stream.
 async fn open(
     connection: &mut Connection,
@@ -425,7 +509,7 @@ async fn open(
     zero: ZeroDates,
     at: usize,
     request: &ReadRequest,
-    end: &LogPosition,
+    stored: Stored,
 ) -> Result<Table> {
     let stream: MySqlStream = settings("stream", request.stream.clone())?;
     let (Some(name), None) = (&stream.table, &stream.query) else {
@@ -471,10 +555,6 @@ async fn open(
         .hint("Use `read: full` or `read: incremental`, which read the rows of now."));
     }
     let zero = stream.zero_dates.unwrap_or(zero);
-    let stored = match &request.from {
-        Some(position) => Stored::of(position)?,
-        None => Stored::new(end.clone()),
-    };
     let found = cascades(connection, &relation.from).await?;
     let mut table = Table::new(at, place, stream, zero, request, relation, stored)?;
     table.warn(&found);

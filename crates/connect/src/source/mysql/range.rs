@@ -12,12 +12,19 @@ use super::value::{from_json, placeholder};
 pub(super) struct Range {
     /// Whether the first of the order is a cursor, which may be missing.
     pub(super) cursor: bool,
+    /// Whether only rows without a cursor are of the part.
+    pub(super) missing: bool,
     /// The first cursor value, if the read looks back.
     pub(super) from: Option<Value>,
     /// The values of the row before the part; empty at the start.
     pub(super) after: Vec<Value>,
     /// The values of the last row of the part; empty if it has no end.
     pub(super) up_to: Vec<Value>,
+}
+
+/// The condition of rows without a value in the cursor. Of a date that is `NOT NULL`, `IS NULL` finds those that are 0000-00-00.
+pub(super) fn is_missing(cursor: &str) -> String {
+    format!("{cursor} <=> NULL")
 }
 
 /// The query of a relation's columns and of the expressions that order it.
@@ -84,6 +91,15 @@ impl Range {
 
     /// The condition of the rows behind the start, if there is one.
     fn start(&self, order: &[Order], arguments: &mut Vec<SqlValue>) -> Result<Option<String>> {
+        let cursor = order.first().map(|order| order.sql.as_str()).unwrap_or_default();
+        if self.missing {
+            let missing = is_missing(cursor);
+            if self.after.is_empty() {
+                return Ok(Some(missing));
+            }
+            let keys = beside(order, &self.after, 1, [">=", ">"], ">", arguments)?;
+            return Ok(Some(format!("{missing} AND {keys}")));
+        }
         if let (Some(from), Some(cursor)) = (&self.from, order.first()) {
             if from.is_null() {
                 return Ok(None);
@@ -99,7 +115,6 @@ impl Range {
             return beside(order, &self.after, 0, behind, ">", arguments).map(Some);
         }
         // Rows without a cursor value come first.
-        let cursor = order.first().map(|order| order.sql.as_str()).unwrap_or_default();
         if order.len() == 1 {
             return Ok(Some(format!("{cursor} IS NOT NULL")));
         }

@@ -13,14 +13,15 @@ use serde_json::Value;
 
 use super::connection::{Connection, Server};
 use super::parallel::{PARALLEL_MAX, Parallel};
-use super::range::{Range, select};
+use super::range::{Range, is_missing, select};
 use super::relation::{Order, Relation, SourceColumn};
 use super::value::{back, push, shown, size, to_json};
 use super::{MySqlStream, ZeroDates};
 use crate::column::Misfit;
 use crate::connections::Admitted;
 use crate::keyset::Keyset;
-use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
+use crate::missing::Missing;
+use crate::page::{Page, PageBuilder, Position, TableSchema, raw, without_line};
 use crate::source::{ReadMode, ReadRequest, settings};
 
 /// What begins the snapshot that a read sees.
@@ -59,6 +60,8 @@ pub(super) struct Plan {
     pub(super) zero: ZeroDates,
     pub(super) page_rows: usize,
     pub(super) page_bytes: usize,
+    /// Whether rows without a value in the cursor may be read by more than one read.
+    pub(super) comes_again: bool,
 }
 
 /// A read of one table or query.
@@ -80,6 +83,8 @@ struct Open {
     /// The first cursor value of a read that looks back.
     from: Option<Value>,
     cursor: bool,
+    /// How far the read is in the rows without a value in the cursor that it begins with, if it is.
+    missing: Option<Vec<Value>>,
 }
 
 impl MySqlRead {
@@ -102,16 +107,31 @@ impl MySqlRead {
         let relation = Relation::of(&mut connection, server, &self.stream, declared).await?;
         let (order, cursor) = self.order(&relation)?;
         let names: Vec<String> = order.iter().map(|order| order.sql.clone()).collect();
-        let stored = Keyset::<Value>::of(&self.request, "mysql")?.ordered(names, &relation.name)?;
+        let stored = Keyset::<Value>::of(&self.request, "mysql")?;
+        let mut stored = stored.ordered(names, &relation.name)?;
+        let missing = match cursor {
+            true => {
+                Self::without_cursor(&self.request, &mut connection, &relation, &order, &mut stored)
+                    .await?
+            }
+            false => None,
+        };
+        let comes_again = cursor && !self.request.write_appends;
         let from = self.look_back(&stored, &order)?;
         let columns = relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);
         let page_rows = self.request.page_rows.max(1);
         let page_bytes = self.request.page_bytes;
-        let page = PageBuilder::new("mysql", &schema, page_rows).limited(page_bytes);
+        let mut page = PageBuilder::new("mysql", &schema, page_rows).limited(page_bytes);
+        if let Some(missing) = &missing {
+            page.notice(missing.code, &relation.name, missing.message.clone());
+        }
+        let missing = missing.filter(|missing| missing.again).map(|_| Vec::new());
         let (server, zero) = (server.clone(), self.zero_dates);
-        let plan = Arc::new(Plan { server, relation, order, schema, zero, page_rows, page_bytes });
-        let mut open = Open { plan, feed: Feed::Ended, page, made: None, stored, from, cursor };
+        let plan =
+            Plan { server, relation, order, schema, zero, page_rows, page_bytes, comes_again };
+        let (plan, feed) = (Arc::new(plan), Feed::Ended);
+        let mut open = Open { plan, feed, page, made: None, stored, from, cursor, missing };
         open.feed = open.begin(connection, self.connections()?).await?;
         Ok(open)
     }
@@ -168,6 +188,27 @@ impl MySqlRead {
         Ok((order, true))
     }
 
+    /// What becomes of the rows without a value in the cursor; a key that is the cursor has one in each row.
+    async fn without_cursor(
+        request: &ReadRequest,
+        connection: &mut Connection,
+        relation: &Relation,
+        order: &[Order],
+        stored: &mut Keyset<Value>,
+    ) -> Result<Option<Missing>> {
+        let ReadMode::Incremental { cursor: Some(cursor), .. } = &request.mode else {
+            return Ok(None);
+        };
+        let (Some(first), true) = (order.first(), order.len() > 1) else { return Ok(None) };
+        let given = relation.condition.as_ref();
+        let given = given.map_or_else(String::new, |given| format!("({given}) AND "));
+        let (from, missing) = (&relation.from, is_missing(&first.sql));
+        let sql = format!("SELECT count(*) FROM {from} WHERE {given}{missing}");
+        let counted: Option<(i64,)> = connection.first(&sql, ()).await?;
+        let count = counted.map_or(0, |(count,)| u64::try_from(count).unwrap_or_default());
+        Ok(stored.meet(count, cursor, request.write_appends))
+    }
+
     /// Where a read begins that looks back before the last cursor value.
     fn look_back(&self, stored: &Keyset<Value>, order: &[Order]) -> Result<Option<Value>> {
         let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
@@ -199,12 +240,14 @@ impl MySqlRead {
         }
         let was_complete = open.stored.complete;
         let rows_before = open.stored.rows;
+        let comes_back = open.comes_back();
         let more = open.fill().await?;
-        open.stored.complete = !more;
+        // If it breaks off among rows that move nothing, the next read begins as this one did.
+        open.stored.complete = !more || (comes_back && was_complete);
         if !more && let Feed::Pages(connection) = std::mem::replace(&mut open.feed, Feed::Ended) {
             connection.close().await;
         }
-        if open.stored.rows == rows_before && was_complete {
+        if !more && open.stored.rows == rows_before && was_complete && open.page.is_empty() {
             return Ok(None);
         }
         let position = open.stored.position()?;
@@ -302,6 +345,11 @@ impl Open {
         Ok(Feed::Stream(Box::new(streamed(&self.plan, connection, self.stored.rows).await?)))
     }
 
+    /// Whether the next page is of rows without a value in the cursor that come again and move nothing.
+    fn comes_back(&self) -> bool {
+        self.missing.is_some() && !self.stored.after.first().is_some_and(Value::is_null)
+    }
+
     /// Reads the rows of one page; says whether more may follow.
     async fn fill(&mut self) -> Result<bool> {
         let Self { feed, plan, page, stored, .. } = self;
@@ -320,8 +368,25 @@ impl Open {
                 Ok(true)
             }
             Feed::Pages(connection) => {
+                if let Some(after) = self.missing.take() {
+                    let part = Range { missing: true, after, ..Range::default() };
+                    let query = part.rows(&plan.relation, &plan.order, Some(plan.page_rows))?;
+                    let fetched = fetch(plan, connection, query, page, stored.rows).await?;
+                    stored.rows += fetched.count as u64;
+                    let more = fetched.count == plan.page_rows || fetched.full;
+                    if let Some(after) = fetched.after {
+                        // They move nothing unless there was no value yet.
+                        if stored.after.first().is_some_and(Value::is_null) {
+                            stored.after.clone_from(&after);
+                        }
+                        self.missing = more.then_some(after);
+                    }
+                    // What is behind the position follows.
+                    return Ok(true);
+                }
                 let (cursor, after) = (self.cursor, stored.after.clone());
-                let part = Range { cursor, from: self.from.clone(), after, up_to: Vec::new() };
+                let from = self.from.clone();
+                let part = Range { cursor, from, after, ..Range::default() };
                 let query = part.rows(&plan.relation, &plan.order, Some(plan.page_rows))?;
                 let fetched = fetch(plan, connection, query, page, stored.rows).await?;
                 stored.rows += fetched.count as u64;
@@ -386,7 +451,15 @@ fn take(plan: &Plan, page: &mut PageBuilder, values: &[SqlValue], line: u64) -> 
             Misfit::new(misfit.code, format!("{} ({hint})", misfit.reason))
         };
         let name = known.map(|column| column.name.as_str());
-        page.reject(&relation.name, Some(line), name, misfit, row_text(relation, values));
+        let text = row_text(relation, values);
+        // The number that a row has in one of several reads that meet it says nothing.
+        match plan.comes_again && values.get(relation.columns.len()) == Some(&SqlValue::NULL) {
+            true => {
+                let file = without_line(&relation.name, &text);
+                page.reject(&file, None, name, misfit, raw(&text));
+            }
+            false => page.reject(&relation.name, Some(line), name, misfit, raw(&text)),
+        }
         return Ok(());
     }
     page.commit(&relation.name, line, bytes)
@@ -414,5 +487,5 @@ fn row_text(relation: &Relation, values: &[SqlValue]) -> String {
     for (value, column) in values.iter().zip(&relation.columns) {
         object.insert(column.column.name.clone(), shown(value, column.wire));
     }
-    raw(&Value::Object(object).to_string())
+    Value::Object(object).to_string()
 }

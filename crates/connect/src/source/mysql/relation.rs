@@ -63,9 +63,14 @@ impl Relation {
                     .hint("Set `table`, or `query`, not both."));
             }
         };
+        // A column that is declared and not there is not a table that is not there.
+        let wrong = |error: Error| {
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            Error::invalid(error.message().to_owned()).hint(hint)
+        };
         if !stream.primary_key.is_empty() {
-            let wanted = stream.primary_key.iter();
-            relation.key = wanted.map(|name| relation.place(name)).collect::<Result<_>>()?;
+            let wanted = stream.primary_key.iter().map(|name| relation.place(name));
+            relation.key = wanted.collect::<Result<Vec<usize>>>().map_err(wrong)?;
             relation.primary_key.clone_from(&stream.primary_key);
             relation.growing_key = false;
         }
@@ -76,10 +81,7 @@ impl Relation {
             let place = match relation.place(&column.name) {
                 Ok(place) => place,
                 Err(_) if column.may_be_gone() => continue,
-                Err(error) => {
-                    let hint = error.hint_text().unwrap_or_default().to_owned();
-                    return Err(Error::invalid(error.message().to_owned()).hint(hint));
-                }
+                Err(error) => return Err(wrong(error)),
             };
             if let Some(known) = relation.columns.get_mut(place) {
                 known.column = Column::declared(column);
@@ -316,6 +318,17 @@ async fn invisible(
 pub(super) async fn tables(connection: &mut Connection, database: &str) -> Result<Vec<String>> {
     let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? \
                AND TABLE_TYPE IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED') ORDER BY TABLE_NAME";
+    connection.all(sql, (database,)).await
+}
+
+/// The columns of a database that the server computes, with their tables.
+pub(super) async fn computed(
+    connection: &mut Connection,
+    database: &str,
+) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS \
+               WHERE TABLE_SCHEMA = ? AND (EXTRA LIKE '%VIRTUAL%' OR EXTRA LIKE '%STORED%' \
+                 OR EXTRA LIKE '%PERSISTENT%') ORDER BY TABLE_NAME, ORDINAL_POSITION";
     connection.all(sql, (database,)).await
 }
 

@@ -210,8 +210,62 @@ async fn many_rows_with_one_cursor_value_are_read_once_with_a_small_position() {
         &name,
         "INSERT INTO t VALUES (501, '2024-05-01 10:00:00.5'), (502, '2024-05-02'), (503, NULL)",
     );
-    // A row without a cursor value is older than every other.
-    assert_eq!(firsts(&read(&name, &request).await.unwrap()), ["501", "502"]);
+    // Nothing tells whether a row without a cursor value is new.
+    assert_eq!(firsts(&read(&name, &request).await.unwrap()), ["503", "501", "502"]);
+}
+
+#[tokio::test]
+async fn rows_without_a_cursor_value_are_read_again_unless_they_are_appended() {
+    let name = database(
+        "CREATE TABLE t (id INT PRIMARY KEY, at INT, v VARCHAR(9));
+         INSERT INTO t VALUES (1, NULL, 'a'), (2, 5, 'b'), (3, NULL, 'c'), (4, NULL, 'd');",
+    );
+    let mut request = incremental("t", Some("at"));
+    for page_rows in [1, 2, 3, 100] {
+        (request.page_rows, request.from, request.write_appends) = (page_rows, None, false);
+        let pages = read(&name, &request).await.unwrap();
+        assert_eq!(firsts(&pages), ["1", "3", "4", "2"], "{page_rows}");
+        request.from = pages.last().map(|page| page.position.clone());
+        let again = read(&name, &request).await.unwrap();
+        assert_eq!(firsts(&again), ["1", "3", "4"], "{page_rows}");
+        assert_eq!(again[0].notices[0].code, "rows-without-cursor-again");
+        // They move nothing, wherever the read breaks off.
+        server().sql(&name, "INSERT INTO t VALUES (9, 6, 'new')");
+        for page in &again {
+            request.from = Some(page.position.clone());
+            let rest = firsts(&read(&name, &request).await.unwrap());
+            assert_eq!(rest.last().map(String::as_str), Some("9"), "{page_rows}");
+            assert!(!rest.contains(&"2".to_owned()), "{page_rows}: {rest:?}");
+        }
+        server().sql(&name, "DELETE FROM t WHERE id = 9");
+    }
+    request.write_appends = true;
+    request.from = again_from(&name, &request).await;
+    assert!(read(&name, &request).await.unwrap().is_empty());
+    server().sql(&name, "INSERT INTO t VALUES (7, NULL, 'late')");
+    let pages = read(&name, &request).await.unwrap();
+    assert!(firsts(&pages).is_empty());
+    assert!(pages[0].notices[0].message.contains("4 rows have no value in the cursor \"at\" (3 "));
+}
+
+#[tokio::test]
+async fn a_date_of_zeros_in_a_cursor_that_is_never_missing_is_read_once() {
+    let name = database(
+        "SET sql_mode = ''; CREATE TABLE t (id INT PRIMARY KEY, at DATETIME NOT NULL);
+         INSERT INTO t VALUES (1, '0000-00-00'), (2, '2024-05-02');",
+    );
+    let mut request = incremental("t", Some("at"));
+    let pages = read(&name, &request).await.unwrap();
+    assert_eq!(firsts(&pages).last().map(String::as_str), Some("2"));
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&name, &request).await.unwrap().is_empty());
+}
+
+/// Where a read from the start ends.
+async fn again_from(name: &str, request: &ReadRequest) -> Option<crate::page::Position> {
+    let request = ReadRequest { from: None, ..request.clone() };
+    let pages = read(name, &request).await.unwrap();
+    pages.last().map(|page| page.position.clone())
 }
 
 #[tokio::test]

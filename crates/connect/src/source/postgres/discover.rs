@@ -11,7 +11,10 @@ use super::relation::{Relation, readable};
 use crate::column::ColumnType;
 use crate::page::{Column, TableSchema};
 use crate::postgres::{Server, field};
-use crate::source::StreamInfo;
+use crate::source::{Filled, StreamInfo};
+
+/// The first version that computes columns.
+const COMPUTED_SINCE: i32 = 120_000;
 
 /// The tables and views the user may read, without the parts of partitioned ones.
 pub(super) async fn discover(server: &Server) -> Result<Vec<StreamInfo>> {
@@ -59,6 +62,29 @@ pub(super) async fn unfollowed(server: &Server) -> Result<BTreeMap<String, Strin
     rows.iter().map(|row| Ok((field(row, 0)?, field(row, 1)?))).collect()
 }
 
+/// The columns that the server computes, or numbers and takes no other number for, by the tables' names.
+pub(super) async fn fills(server: &Server) -> Result<BTreeMap<String, Vec<Filled>>> {
+    let session = server.connect().await?;
+    let sql = "SELECT current_setting('server_version_num')::int4";
+    let version: i32 = field(&session.row(sql, &[]).await?, 0)?;
+    let computed = if version < COMPUTED_SINCE { "false" } else { "a.attgenerated <> ''" };
+    let sql = format!(
+        "SELECT n.nspname || '.' || c.relname, a.attname::text, {computed} \
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {} AND a.attnum > 0 AND NOT a.attisdropped \
+           AND ({computed} OR a.attidentity = 'a') \
+         ORDER BY 1, a.attnum",
+        readable()
+    );
+    let mut all: BTreeMap<String, Vec<Filled>> = BTreeMap::new();
+    for row in session.rows(&sql, &[]).await? {
+        let filled = Filled { column: field(&row, 1)?, computed: field(&row, 2)? };
+        all.entry(field(&row, 0)?).or_default().push(filled);
+    }
+    Ok(all)
+}
+
 fn describe(name: String, relation: Relation) -> StreamInfo {
     let timed = |column: &&Column| matches!(column.kind, ColumnType::Timestamp | ColumnType::Date);
     let primary_key = relation.key_names();
@@ -76,5 +102,6 @@ fn describe(name: String, relation: Relation) -> StreamInfo {
         cursors,
         rows: relation.table.as_ref().and_then(|table| table.rows),
         bytes: relation.table.as_ref().map(|table| table.bytes).filter(|bytes| *bytes > 0),
+        unread: None,
     }
 }

@@ -6,6 +6,9 @@
 //! Positions are places in the log where no transaction is under way. A table that is read whole
 //! keeps the place from before its read: what changed meanwhile comes again, so that a target with
 //! one row for each key ends equal to the table.
+//!
+//! A table whose log does not tell what it lacks, such as one that was truncated, is left behind with the reason in its position,
+//! and the others go on. What its log has from there on is not for it until it is read whole again.
 
 mod identity;
 mod lookup;
@@ -32,13 +35,15 @@ use tokio_postgres::error::SqlState;
 use self::message::{Message, message};
 use self::position::{Lsn, Stored};
 pub(super) use self::readers::{Readers, acknowledge, forget, lag};
-use self::setup::{busy, check_server, lost, set_up, slot_name};
+use self::setup::{busy, check_server, check_table, lost, set_up, slot_name};
 use self::snapshot::Snapshots;
 use self::table::Table;
 use super::PostgresStream;
 use super::relation::Relation;
+use crate::page::Position;
 use crate::postgres::{Log, LogPart, LogRequest, Server, Session, field};
-use crate::source::{ChangesPage, ChangesRequest, PAGE_BYTES_DEFAULT, settings};
+use crate::source::{ChangesPage, ChangesRequest, PAGE_BYTES_DEFAULT, ReadRequest, settings};
+use crate::stop::{Fate, Stop};
 
 /// Connections that are open at once: one of the log or a whole read, and one that looks things up.
 const LOG_CONNECTIONS: usize = 2;
@@ -99,12 +104,13 @@ struct Reader {
     session: Session,
     name: String,
     follow: bool,
+    /// The tables that were followed as the read began; some may have been left behind since.
     tables: Vec<Table>,
+    /// The places of those that are followed, by their numbers.
     places: HashMap<u32, usize>,
     phase: Phase,
     readers: Readers,
     ready: VecDeque<ChangesPage>,
-    failed: Option<Error>,
     /// Where the read ends unless it follows.
     target: Lsn,
     /// Everything committed before has arrived.
@@ -130,19 +136,33 @@ impl Reader {
         }
         server.require_connections(LOG_CONNECTIONS, "following a database's log of changes")?;
         let session = server.connect().await?;
+        check_server(&session).await?;
         let mut tables = Vec::with_capacity(request.streams.len());
         let mut places = HashMap::new();
+        let mut ready = VecDeque::new();
+        // Whether what is kept on the server is for a table that waits, too.
+        let mut kept = false;
         for (at, stream) in request.streams.iter().enumerate() {
-            let table = open(&session, at, stream).await?;
-            if places.insert(table.oid(), at).is_some() {
+            let table = match begin(&session, at, stream).await? {
+                Begun::Follows(table) => *table,
+                Begun::Over(page) => {
+                    let known = stream.from.as_ref().is_some_and(|from| Stored::of(from).is_ok());
+                    kept |= known && page.page.position.0.is_null();
+                    ready.push_back(*page);
+                    continue;
+                }
+            };
+            if places.insert(table.oid(), tables.len()).is_some() {
                 let name = &table.relation.name;
                 return Err(Error::invalid(format!("two streams follow {name}"))
                     .hint("Leave one of them out, or give it a connection of its own."));
             }
             tables.push(table);
         }
-        set_up(&session, &name, &mut tables).await?;
-        Ok(Box::new(Self {
+        if !tables.is_empty() {
+            set_up(&session, &name, &mut tables, kept).await?;
+        }
+        let mut reader = Box::new(Self {
             server: server.clone(),
             session,
             name,
@@ -151,8 +171,7 @@ impl Reader {
             places,
             phase: Phase::Whole(Snapshots::default()),
             readers: readers.clone(),
-            ready: VecDeque::new(),
-            failed: None,
+            ready,
             target: Lsn::default(),
             reached: Lsn::default(),
             transaction: None,
@@ -160,7 +179,9 @@ impl Reader {
             gathered_at: None,
             told_at: Instant::now(),
             asked: 0,
-        }))
+        });
+        Box::pin(reader.leave_refused()).await?;
+        Ok(reader)
     }
 
     /// How many bytes of changes wait at most, of all tables together.
@@ -174,16 +195,17 @@ impl Reader {
             if let Some(page) = self.ready.pop_front() {
                 return Ok(Some(page));
             }
-            if let Some(error) = self.failed.take() {
-                self.phase = Phase::Over;
-                return Err(error);
-            }
             match &mut self.phase {
                 Phase::Over => return Ok(None),
                 Phase::Whole(snapshots) => {
-                    match snapshots.next(&self.server, &self.session, &mut self.tables).await? {
-                        Some(page) => return Ok(Some(page)),
-                        None => self.open_log().await?,
+                    let next = snapshots.next(&self.server, &self.session, &mut self.tables).await;
+                    match next {
+                        Ok(Some(page)) => return Ok(Some(page)),
+                        Ok(None) => self.open_log().await?,
+                        Err(error) => {
+                            let at = snapshots.give_up();
+                            Box::pin(self.leave(at, error)).await?;
+                        }
                     }
                 }
                 Phase::Log(log) => {
@@ -203,7 +225,7 @@ impl Reader {
             Some(parts) => {
                 for part in parts {
                     self.take(part).await?;
-                    if self.failed.is_some() || matches!(self.phase, Phase::Over) {
+                    if matches!(self.phase, Phase::Over) {
                         return Ok(());
                     }
                 }
@@ -220,6 +242,11 @@ impl Reader {
 
     /// Starts with the log where the table begins that is furthest behind.
     async fn open_log(&mut self) -> Result<()> {
+        let followed = self.tables.iter().filter(|table| table.goes_on());
+        let Some(from) = followed.map(|table| table.stored.lsn).min() else {
+            self.phase = Phase::Over;
+            return Ok(());
+        };
         let sql = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
                           pg_catalog.current_setting('server_encoding')";
         let row = self.session.row(sql, &[]).await?;
@@ -227,7 +254,6 @@ impl Reader {
         // A database without an encoding would refuse to send a text that is not UTF-8.
         let encoding: String = field(&row, 1)?;
         let encoding = if encoding == "SQL_ASCII" { "SQL_ASCII" } else { "UTF8" };
-        let from = self.tables.iter().map(|table| table.stored.lsn).min().unwrap_or_default();
         let mut tries = 0;
         let log = loop {
             let stored = self.readers.begin(&self.name);
@@ -304,11 +330,11 @@ impl Reader {
                 self.end_if_reached().await?;
             }
             Message::Relation(described) => {
-                if let Some(at) = self.places.get(&described.table)
-                    && let Some(table) = self.tables.get_mut(*at)
+                if let Some(at) = self.places.get(&described.table).copied()
+                    && let Some(table) = self.tables.get_mut(at)
                     && let Err(error) = table.describe(&self.session, described).await
                 {
-                    return self.stop(error).await;
+                    return Box::pin(self.leave(at, error)).await;
                 }
             }
             Message::Insert { table, new } => self.change(table, None, Some(new)).await?,
@@ -336,10 +362,11 @@ impl Reader {
             return Ok(());
         }
         for row in table.rows_of(old, new) {
-            if table.full() {
-                let page = table.page(&self.session, self.reached).await?;
-                self.ready.push_back(page);
+            if self.tables.get(at).is_some_and(Table::full) {
+                self.hand_over(at).await?;
             }
+            let table = self.tables.get_mut(at).filter(|table| table.goes_on());
+            let Some(table) = table else { return Ok(()) };
             table.gather(row, transaction.at_us);
         }
         if self.touched.last() != Some(&at) && !self.touched.contains(&at) {
@@ -354,17 +381,17 @@ impl Reader {
         self.transaction = None;
         self.reached = self.reached.max(end);
         for at in std::mem::take(&mut self.touched) {
-            let Some(table) = self.tables.get_mut(at) else { continue };
+            let Some(table) = self.tables.get_mut(at).filter(|table| table.goes_on()) else {
+                continue;
+            };
             if table.commit() || table.full() || table.ends_pages() {
-                let page = table.page(&self.session, self.reached).await?;
-                self.ready.push_back(page);
+                self.hand_over(at).await?;
             }
         }
         Ok(())
     }
 
-    /// Hands over everything before the transaction and stops: what is left of a table that was
-    /// emptied is not told by its log.
+    /// Leaves tables behind that were emptied: what is left of them is not told by the log.
     async fn truncate(&mut self, numbers: &[u32]) -> Result<()> {
         let Some(transaction) = self.transaction else { return Ok(()) };
         let places: Vec<usize> = numbers
@@ -374,30 +401,69 @@ impl Reader {
                 self.tables.get(*at).is_some_and(|table| transaction.commit >= table.stored.lsn)
             })
             .collect();
-        let Some(first) = places.first() else { return Ok(()) };
-        let name = self.tables.get(*first).map(|table| table.relation.name.clone());
         for at in places {
-            if let Some(table) = self.tables.get_mut(at) {
-                table.truncated();
-            }
+            let Some(table) = self.tables.get_mut(at) else { continue };
+            table.truncated();
+            let message = format!("{} was truncated", table.relation.name);
+            let error = Error::blocked(message).hint(
+                "Its log does not tell which rows are gone: empty the target and delete the \
+                 stream's position to read it whole again.",
+            );
+            Box::pin(self.leave(at, error)).await?;
         }
-        let error = Error::blocked(format!("{} was truncated", name.unwrap_or_default())).hint(
-            "Its log does not tell which rows are gone: empty the target and delete the stream's \
-             position to read it whole again.",
-        );
-        self.stop(error).await
+        Ok(())
     }
 
-    /// Ends with an error that says that the log cannot be followed further; what was committed
-    /// before is handed over first.
-    async fn stop(&mut self, error: Error) -> Result<()> {
-        if error.kind() != ErrorKind::Blocked {
-            return Err(error);
+    /// Follows a table no further, because of `error`: what was committed before is handed over with it, and the others go on.
+    ///
+    /// # Errors
+    /// `error`, if it is not one of this table alone.
+    async fn leave(&mut self, at: usize, error: Error) -> Result<()> {
+        self.places.retain(|_, place| *place != at);
+        let Some(table) = self.tables.get_mut(at) else { return Err(error) };
+        let page = table.last_page(&self.session, error, self.reached).await?;
+        self.ready.push_back(page);
+        if self.tables.iter().any(Table::goes_on) || !matches!(self.phase, Phase::Log(_)) {
+            return Ok(());
         }
-        self.tables.iter_mut().for_each(Table::abandon);
-        self.flush_settled().await?;
-        self.failed = Some(error);
+        if let Phase::Log(log) = std::mem::replace(&mut self.phase, Phase::Over) {
+            log.end().await?;
+        }
         Ok(())
+    }
+
+    /// Leaves tables behind that a look at all of them has refused.
+    async fn leave_refused(&mut self) -> Result<()> {
+        for at in 0..self.tables.len() {
+            let refused = self.tables.get_mut(at).and_then(|table| table.refused.take());
+            if let Some(error) = refused {
+                Box::pin(self.leave(at, error)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over what is gathered of a table.
+    async fn hand_over(&mut self, at: usize) -> Result<()> {
+        let Some(table) = self.tables.get_mut(at) else { return Ok(()) };
+        match table.page(&self.session, self.reached).await {
+            Ok(page) => {
+                self.ready.push_back(page);
+                Ok(())
+            }
+            // What the rows lack could not be looked up.
+            Err(error) if Fate::of(&error, true).is_some() => {
+                self.session.execute("ROLLBACK").await?;
+                Box::pin(self.leave(at, error)).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The places of the tables that are followed and of which `what` is true.
+    fn those(&self, what: impl Fn(&Table) -> bool) -> Vec<usize> {
+        let all = self.tables.iter().enumerate();
+        all.filter(|(_, table)| table.goes_on() && what(table)).map(|(at, _)| at).collect()
     }
 
     async fn end_if_reached(&mut self) -> Result<()> {
@@ -418,17 +484,16 @@ impl Reader {
             self.flush_settled().await?;
         }
         if self.told_at.elapsed() >= IDLE {
-            for table in &mut self.tables {
+            for at in self.those(|_| true) {
+                let Some(table) = self.tables.get_mut(at) else { continue };
                 let checked =
                     partitions::check(&self.session, &table.relation, &mut table.stored).await;
                 if let Err(error) = checked {
-                    return self.stop(error).await;
+                    Box::pin(self.leave(at, error)).await?;
                 }
             }
-            let checked = publication::check(&self.session, &self.name, &mut self.tables).await;
-            if let Err(error) = checked {
-                return self.stop(error).await;
-            }
+            publication::check(&self.session, &self.name, &mut self.tables).await?;
+            self.leave_refused().await?;
             self.tell().await?;
         }
         Ok(())
@@ -437,21 +502,18 @@ impl Reader {
     /// Hands over everything that is gathered.
     async fn flush_all(&mut self) -> Result<()> {
         self.gathered_at = None;
-        for table in self.tables.iter_mut().filter(|table| table.waits()) {
-            let page = table.page(&self.session, self.reached).await?;
-            self.ready.push_back(page);
+        for at in self.those(Table::waits) {
+            self.hand_over(at).await?;
         }
         Ok(())
     }
 
     /// Hands over what no transaction under way has a part in.
     async fn flush_settled(&mut self) -> Result<()> {
-        let settled = |table: &&mut Table| table.waits() && table.settled();
-        for table in self.tables.iter_mut().filter(settled) {
-            let page = table.page(&self.session, self.reached).await?;
-            self.ready.push_back(page);
+        for at in self.those(|table| table.waits() && table.settled()) {
+            self.hand_over(at).await?;
         }
-        if !self.tables.iter().any(Table::waits) {
+        if self.those(Table::waits).is_empty() {
             self.gathered_at = None;
         }
         Ok(())
@@ -460,18 +522,72 @@ impl Reader {
     /// Hands over newer positions of tables that had no changes.
     async fn tell(&mut self) -> Result<()> {
         self.told_at = Instant::now();
-        let behind =
-            |table: &&mut Table| table.settled() && !table.waits() && table.told < self.reached;
-        for table in self.tables.iter_mut().filter(behind) {
-            let page = table.page(&self.session, self.reached).await?;
-            self.ready.push_back(page);
+        let reached = self.reached;
+        let behind = |table: &Table| table.settled() && !table.waits() && table.told < reached;
+        for at in self.those(behind) {
+            self.hand_over(at).await?;
         }
         Ok(())
     }
 }
 
+/// What becomes of a stream as the read begins.
+enum Begun {
+    Follows(Box<Table>),
+    /// Its last page.
+    Over(Box<ChangesPage>),
+}
+
+/// Begins with a stream, unless it has stopped before or its table cannot be followed.
+async fn begin(session: &Session, at: usize, request: &ReadRequest) -> Result<Begun> {
+    let over = |position: Position, error: Error| {
+        Ok(Begun::Over(Box::new(ChangesPage::last(at, position, error))))
+    };
+    let stored = request.from.as_ref().map(Stored::of).transpose();
+    if let (Ok(Some(Stored { stopped: Some(stop), .. })), Some(position)) = (&stored, &request.from)
+    {
+        return over(position.clone(), stop.error());
+    }
+    let known = stored.as_ref().ok().cloned().flatten();
+    let opened = match stored {
+        Ok(stored) => Box::pin(open(session, at, request, stored.unwrap_or_default())).await,
+        Err(error) => Err(error),
+    };
+    let (error, fate) = match opened {
+        Ok(table) => match check_table(session, &table).await {
+            Ok(()) => return Ok(Begun::Follows(Box::new(table))),
+            // What the log lacks of it from then on is lost, whatever becomes of the table.
+            Err(error) if error.kind() == ErrorKind::Invalid && known.is_some() => {
+                (error, Some(Fate::Stops))
+            }
+            Err(error) => {
+                let fate = Fate::of(&error, known.is_some());
+                (error, fate)
+            }
+        },
+        Err(error) => {
+            let fate = Fate::of(&error, known.is_some());
+            (error, fate)
+        }
+    };
+    match (fate, known) {
+        (Some(Fate::Stops), Some(stored)) => {
+            let stop = Stop::at(&stored.lsn.to_string(), &error);
+            let error = stop.first(error);
+            over(Stored { stopped: Some(stop), ..stored }.position()?, error)
+        }
+        (Some(_), _) => over(Position(serde_json::Value::Null), error),
+        (None, _) => Err(error),
+    }
+}
+
 /// Finds out about the table of a stream.
-async fn open(session: &Session, at: usize, request: &crate::source::ReadRequest) -> Result<Table> {
+async fn open(
+    session: &Session,
+    at: usize,
+    request: &ReadRequest,
+    stored: Stored,
+) -> Result<Table> {
     let stream: PostgresStream = settings("stream", request.stream.clone())?;
     if stream.query.is_some() {
         return Err(Error::invalid("a query has no log of changes")
@@ -485,8 +601,7 @@ async fn open(session: &Session, at: usize, request: &crate::source::ReadRequest
         ))
         .hint("Leave out `where` and choose the rows in a model, or use `read: incremental`."));
     }
-    let stored = request.from.as_ref().map(Stored::of).transpose()?;
-    let mut table = Table::new(at, stream, request, relation, stored.unwrap_or_default());
+    let mut table = Table::new(at, stream, request, relation, stored);
     if request.from.is_some() {
         partitions::check(session, &table.relation, &mut table.stored).await?;
     }

@@ -6,6 +6,7 @@ use super::relation::{Relation, SourceColumn};
 use super::{CHUNK_ROWS, PostgresStream};
 use crate::column::ColumnType;
 use crate::keyset::Keyset;
+use crate::missing::Missing;
 use crate::postgres::{Session, field, quoted, typed};
 use crate::source::{ReadMode, ReadRequest};
 
@@ -61,6 +62,10 @@ pub(super) struct Plan {
     pub(super) chunks: Vec<String>,
     /// Where the read began.
     pub(super) stored: Stored,
+    /// What becomes of rows without a value in the cursor, if there are some behind a first read.
+    pub(super) missing: Option<Missing>,
+    /// Whether rows without a value in the cursor may be read by more than one read.
+    pub(super) comes_again: bool,
 }
 
 impl Plan {
@@ -106,8 +111,14 @@ impl Plan {
             width: 0,
             chunks: Vec::new(),
             stored,
+            missing: None,
+            comes_again: false,
         };
         plan.refuse_missing_keys(session, stream, cursor).await?;
+        if cursor {
+            plan.missing = plan.without_cursor(session, stream, request).await?;
+            plan.comes_again = !request.write_appends;
+        }
         let list = plan.select_list();
         let (condition, nulls_first) = plan.behind(request, cursor)?;
         let ranges = if request.mode == ReadMode::Full {
@@ -117,6 +128,16 @@ impl Plan {
         };
         let ranges = if ranges.is_empty() { vec![String::new()] } else { ranges };
         let given = stream.condition.as_ref().map(|given| format!("({given}\n)"));
+        if let (true, Some(first)) = (plan.begins_without_cursor(), plan.first()) {
+            let given = given.as_ref().map_or_else(String::new, |given| format!("{given} AND "));
+            let name = plan.relation.sql_name(&first.name);
+            let keys = plan.stored.order.get(1..).unwrap_or_default().join(", ");
+            let sql = format!(
+                "SELECT {list} FROM {} WHERE {given}{name} IS NULL ORDER BY {keys}",
+                plan.relation.from
+            );
+            plan.chunks.push(format!("COPY ({sql}) TO STDOUT (FORMAT BINARY)"));
+        }
         for range in ranges {
             let parts = [given.clone().unwrap_or_default(), condition.clone(), range];
             let parts: Vec<&str> =
@@ -195,6 +216,34 @@ impl Plan {
         Ok(())
     }
 
+    /// What becomes of the rows without a value in the cursor; a key that is the cursor has one in each row.
+    async fn without_cursor(
+        &mut self,
+        session: &Session,
+        stream: &PostgresStream,
+        request: &ReadRequest,
+    ) -> Result<Option<Missing>> {
+        let Some(first) = self.first().filter(|first| !first.not_null) else { return Ok(None) };
+        if self.order.len() < 2 {
+            return Ok(None);
+        }
+        let given = stream.condition.as_deref().unwrap_or("true");
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE ({given}\n) AND {} IS NULL",
+            self.relation.from,
+            self.relation.sql_name(&first.name)
+        );
+        let cursor = first.column.name.clone();
+        let count: i64 = field(&session.row(&sql, &[]).await?, 0)?;
+        let count = u64::try_from(count).unwrap_or_default();
+        Ok(self.stored.meet(count, &cursor, request.write_appends))
+    }
+
+    /// Whether the read begins with the rows without a value in the cursor, which earlier reads had.
+    fn begins_without_cursor(&self) -> bool {
+        self.missing.as_ref().is_some_and(|missing| missing.again)
+    }
+
     /// The condition for what is behind the position, and whether missing cursors come first.
     fn behind(&self, request: &ReadRequest, cursor: bool) -> Result<(String, bool)> {
         let nullable = cursor && self.first().is_some_and(|column| !column.not_null);
@@ -218,7 +267,9 @@ impl Plan {
         let name = self.relation.sql_name(&first.name);
         let unique = self.order.len() == 1;
         Ok(match last {
-            None if unique => (format!("{name} IS NOT NULL"), false),
+            None if unique || self.begins_without_cursor() => {
+                (format!("{name} IS NOT NULL"), false)
+            }
             None => (format!("({name} IS NULL AND {} OR {name} IS NOT NULL)", tuple(1)?), true),
             Some(_) if unique || !cursor => (tuple(0)?, false),
             // The first part is what an index of the cursor alone can be used for.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::plan::{Plan, Stored};
 use super::relation::Relation;
 use super::rows::{Part, Rows};
-use super::{PARALLEL, PARALLEL_MAX, PostgresStream};
+use super::{CHUNK_ROWS, PARALLEL, PARALLEL_MAX, PostgresStream};
 use crate::marks::Marks;
 use crate::page::{Column, Notice, Page, Position, TableSchema};
 use crate::postgres::{Server, Session, fail, field, literal};
@@ -28,6 +28,15 @@ use crate::source::{ReadMode, ReadRequest, settings};
 
 /// Parts that wait in a queue.
 const PARTS_WAITING: usize = 1;
+
+/// Pages that a reader of ours has taken and not yet made durable, and what a connection has beyond its whole ones.
+const PAGES_BEHIND: usize = 6;
+
+/// Pages of a connection: one in its queue, one that it makes.
+const PAGES_OF_CONNECTION: usize = PARTS_WAITING + 1;
+
+/// A page may have as many rows as this, however small the chunks are.
+const PAGE_ROWS_SMALL: usize = 1_000;
 
 /// What a connection puts into its queue.
 enum Item {
@@ -88,7 +97,11 @@ impl Read {
             ReadMode::Incremental { .. } => 1,
         };
         let mut sessions = vec![session];
-        let notices = join(&mut sessions, wanted.min(plan.chunks.len()), &plan).await?;
+        let mut notices = join(&mut sessions, wanted.min(plan.chunks.len()), &plan).await?;
+        if let Some(missing) = &plan.missing {
+            let (code, file) = (missing.code.to_owned(), plan.relation.origin.clone());
+            notices.push(Notice { code, file, message: missing.message.clone() });
+        }
         let plan = Arc::new(plan);
         let mut tasks = TaskSet::default();
         let mut queues = Vec::with_capacity(sessions.len());
@@ -96,7 +109,11 @@ impl Read {
         for (first, session) in sessions.into_iter().enumerate() {
             let (send, receive) = mpsc::channel(PARTS_WAITING);
             queues.push(receive);
-            let limits = (request.page_rows, request.page_bytes);
+            let page_rows = match request.mode {
+                ReadMode::Full => page_rows(request.page_rows, stream.chunk_rows, step),
+                ReadMode::Incremental { .. } => request.page_rows,
+            };
+            let limits = (page_rows, request.page_bytes);
             let rows = Rows::new(Arc::clone(&plan), schema.clone(), limits, stream.allow_nan);
             tasks.start(work(session, Arc::clone(&plan), rows, first, step, send));
         }
@@ -150,7 +167,7 @@ impl Read {
         self.stored.complete = true;
         self.stored.aside = std::mem::take(&mut self.met);
         let Some(mut last) = self.pending.take() else {
-            if self.was_complete {
+            if self.was_complete && self.notices.is_empty() {
                 return Ok(None);
             }
             let batch =
@@ -190,13 +207,17 @@ impl Read {
         origin.iter_mut().for_each(|run| run.line += before);
         rejected.iter_mut().for_each(|row| row.line = row.line.map(|line| line + before));
         self.stored.rows += rows;
-        if self.keyed && !after.is_empty() {
+        // Rows without a cursor that come again move nothing.
+        let back =
+            matches!((after.first(), self.stored.after.first()), (Some(None), Some(Some(_))));
+        if self.keyed && !after.is_empty() && !back {
             self.stored.after = after;
         }
         if !self.ended {
             self.stored.aside.renew(self.met.clone());
         }
-        if rows > 0 {
+        // Nor do they take from the next read that it begins with them, and looks back, if this one breaks off.
+        if rows > 0 && !back {
             self.stored.complete = false;
         }
         let notices = std::mem::take(&mut self.notices);
@@ -209,6 +230,14 @@ impl Read {
             .map(Position)
             .map_err(|error| Error::internal("a position cannot be written").caused_by(error))
     }
+}
+
+/// How many of the `wanted` rows a page has: so many that those of all pages on their way, which are read again if the read
+/// breaks off, are not more than a chunk for each connection.
+fn page_rows(wanted: usize, chunk_rows: Option<u64>, connections: usize) -> usize {
+    let chunk = usize::try_from(chunk_rows.unwrap_or(CHUNK_ROWS)).unwrap_or(usize::MAX);
+    let pages = PAGES_OF_CONNECTION * connections + PAGES_BEHIND;
+    wanted.min((chunk.saturating_mul(connections) / pages).max(PAGE_ROWS_SMALL))
 }
 
 /// Opens connections up to `wanted` that see what the first one sees; fewer if the server has none
@@ -299,4 +328,21 @@ async fn range(
         return Ok(false);
     }
     Ok(queue.send(Ok(Item::RangeEnd)).await.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_at_most_a_chunk_for_each_connection() {
+        for (chunk, connections) in [(20_000, 2), (20_000, 1), (100_000, 2), (50_000, 8)] {
+            let rows = page_rows(20_000, Some(chunk), connections);
+            let pages = PAGES_OF_CONNECTION * connections + PAGES_BEHIND;
+            assert!(rows * pages <= chunk as usize * connections, "{chunk} {connections}: {rows}");
+        }
+        assert_eq!(page_rows(20_000, None, 2), 20_000, "chunks as they are cut by themselves");
+        assert_eq!(page_rows(20_000, Some(10), 2), PAGE_ROWS_SMALL);
+        assert_eq!(page_rows(7, Some(10), 2), 7);
+    }
 }

@@ -118,17 +118,21 @@ impl Relation {
                     .hint("Set `table`, or `query`, not both."));
             }
         };
+        // A column that is declared and not there is not a table that is not there.
+        let wrong = |error: Error| {
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            Error::invalid(error.message().to_owned()).hint(hint)
+        };
         for column in declared {
             if let Err(error) = relation.place(&column.name)
                 && !column.may_be_gone()
             {
-                let hint = error.hint_text().unwrap_or_default().to_owned();
-                return Err(Error::invalid(error.message().to_owned()).hint(hint));
+                return Err(wrong(error));
             }
         }
         if !stream.primary_key.is_empty() {
             let key = stream.primary_key.iter().map(|name| relation.place(name));
-            relation.key = key.collect::<Result<_>>()?;
+            relation.key = key.collect::<Result<Vec<usize>>>().map_err(wrong)?;
             relation.growing_key = false;
         }
         Ok(relation)

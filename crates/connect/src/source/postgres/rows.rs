@@ -164,6 +164,12 @@ impl Rows {
         rows - (0..rows).rev().take_while(endless).count()
     }
 
+    /// Whether more than one read may meet a row of the block, so that its number in this one says nothing.
+    fn comes_again(&self, row: usize) -> bool {
+        let field = self.plan.order_fields.first().filter(|_| self.plan.comes_again);
+        field.is_some_and(|field| self.block.value(row, *field).is_none())
+    }
+
     /// Sets the bad rows of the block aside that starts with row `first` of the page. From the row
     /// `followed` of the block on every read meets them.
     fn reject(&mut self, first: usize, followed: usize) {
@@ -177,7 +183,9 @@ impl Rows {
             }
             let text = Value::Object(object).to_string();
             let origin = &self.plan.relation.origin;
-            let (file, line) = if row - first < followed {
+            let (file, line) = if row - first < followed && self.comes_again(row - first) {
+                (without_line(origin, &text), None)
+            } else if row - first < followed {
                 (origin.clone(), Some(*row as u64 + 1))
             } else {
                 let mark = mark(&text);

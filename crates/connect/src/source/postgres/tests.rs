@@ -95,6 +95,51 @@ async fn rows_without_a_cursor_value_come_first_and_once() {
         let rest = read(&database, &request).await.unwrap();
         assert_eq!(ids(&rest), ids(&pages[cut + 1..]), "after page {cut}");
     }
+    // Nothing tells which of them are new or changed, so that they come again, and move nothing.
+    database.run("INSERT INTO t VALUES (5, NULL), (6, '2024-05-03')");
+    request.from = Some(pages[3].position.clone());
+    let again = read(&database, &request).await.unwrap();
+    assert_eq!(ids(&again), ["1", "3", "5", "6"]);
+    let notices: Vec<&str> =
+        again.iter().flat_map(|page| &page.notices).map(|notice| notice.code.as_str()).collect();
+    assert_eq!(notices, ["rows-without-cursor-again"]);
+    for page in again.iter().take(3) {
+        request.from = Some(page.position.clone());
+        let whole = read(&database, &request).await.unwrap();
+        assert_eq!(ids(&whole), ["1", "3", "5", "6"]);
+    }
+    request.from = Some(again[3].position.clone());
+    assert_eq!(ids(&read(&database, &request).await.unwrap()), ["1", "3", "5"]);
+}
+
+#[tokio::test]
+async fn rows_without_a_cursor_value_that_would_be_doubled_are_told_and_bad_ones_are_known() {
+    let database = TestDatabase::new(
+        "CREATE TABLE t (id int PRIMARY KEY, at date, v float8);
+         INSERT INTO t VALUES (1, NULL, 1), (2, '2024-05-02', 2), (3, NULL, 'NaN');",
+    );
+    let mut request = incremental("t", Some("at"));
+    request.write_appends = true;
+    let pages = read(&database, &request).await.unwrap();
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&database, &request).await.unwrap().is_empty());
+    database.run("INSERT INTO t VALUES (4, NULL, 4)");
+    let told = read(&database, &request).await.unwrap();
+    assert!(ids(&told).is_empty());
+    assert_eq!(told[0].position, pages.last().unwrap().position);
+    let message = &told[0].notices[0].message;
+    assert!(message.contains("3 rows have no value in the cursor \"at\" (2 "), "{message}");
+
+    // What is read again and set aside is the same row in each read, whatever comes before it.
+    (request.from, request.write_appends) = (None, false);
+    let pages = read(&database, &request).await.unwrap();
+    request.from = pages.last().map(|page| page.position.clone());
+    let again = read(&database, &request).await.unwrap();
+    let bad = |pages: &[Page]| -> Vec<(String, Option<u64>, String)> {
+        let all = pages.iter().flat_map(|page| &page.rejected);
+        all.map(|row| (row.file.clone(), row.line, row.raw.clone())).collect()
+    };
+    assert_eq!((bad(&again).len(), bad(&again)), (1, bad(&pages)));
 }
 
 #[tokio::test]

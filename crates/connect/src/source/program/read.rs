@@ -366,6 +366,7 @@ impl Listed {
             cursors: self.cursors,
             rows: self.rows,
             bytes: None,
+            unread: None,
         })
     }
 }

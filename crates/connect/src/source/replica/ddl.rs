@@ -151,7 +151,15 @@ impl Played {
         let mut pages = source.changes(request);
         while let Some(page) = pages.next().await {
             match page {
-                Ok(page) => self.take(&page),
+                Ok(page) => {
+                    if page.stopped.is_some() {
+                        self.target.held.clear();
+                    }
+                    self.take(&page);
+                    if let Some(error) = page.stopped {
+                        self.error = Some(error);
+                    }
+                }
                 Err(error) => self.error = Some(error),
             }
         }

@@ -297,6 +297,7 @@ impl Table {
                 page,
                 committed_at,
                 widened: Vec::new(),
+                stopped: None,
             });
         }
         Ok(pages)
@@ -323,7 +324,13 @@ impl Table {
         self.told_us = self.stored.at_us;
         let position = self.position()?;
         let page = self.rows.finish(position)?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at: None, widened: Vec::new() })
+        Ok(ChangesPage {
+            stream: self.stream,
+            page,
+            committed_at: None,
+            widened: Vec::new(),
+            stopped: None,
+        })
     }
 }
 
@@ -424,7 +431,13 @@ impl<'a> Follow<'a> {
         if table.stored.complete {
             self.reading = None;
         }
-        Ok(Some(ChangesPage { stream, page, committed_at: None, widened: Vec::new() }))
+        Ok(Some(ChangesPage {
+            stream,
+            page,
+            committed_at: None,
+            widened: Vec::new(),
+            stopped: None,
+        }))
     }
 
     /// Listens once, and makes pages of what it hears.

@@ -116,6 +116,7 @@ fn info(entry: &Map<String, Value>) -> Result<StreamInfo> {
         cursors: cursors(entry),
         rows: root(entry, "row-count").and_then(Value::as_u64),
         bytes: None,
+        unread: None,
     })
 }
 

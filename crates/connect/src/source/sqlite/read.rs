@@ -5,7 +5,7 @@
 //! or needs one view of the data.
 
 use flywheel_base::{Error, Result};
-use rusqlite::types::Value as SqlValue;
+use rusqlite::types::{Value as SqlValue, ValueRef};
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use crate::column::{ColumnBuilder, Misfit, Parsing};
 use crate::files::PageRead;
 use crate::keyset::Keyset;
 use crate::marks::{Marks, mark};
+use crate::missing::Missing;
 use crate::page::{Page, PageBuilder, TableSchema, raw, without_line};
 use crate::source::{ReadMode, ReadRequest, settings};
 
@@ -37,6 +38,10 @@ struct Open {
     /// The first row of a read that looks back.
     from: Option<SqlValue>,
     cursor: bool,
+    /// How far the read is in the rows without a value in the cursor that it begins with, if it is.
+    missing: Option<Vec<Value>>,
+    /// Whether rows without a value in the cursor may be read by more than one read.
+    comes_again: bool,
     /// Which of the columns is the cursor, if there is one.
     cursor_place: Option<usize>,
     /// The rows without a readable cursor that earlier reads set aside.
@@ -63,8 +68,12 @@ impl SqliteRead {
         let cursor_place = columns
             .position(|(expression, _)| order.first() == Some(expression))
             .filter(|_| cursor);
-        let stored =
+        let mut stored =
             Keyset::<Value>::of(&self.request, "sqlite")?.ordered(order, &relation.name)?;
+        let missing = match cursor {
+            true => self.without_cursor(&connection, &relation, &mut stored)?,
+            false => None,
+        };
         let from = self.look_back(&stored)?;
         let wal: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
@@ -74,8 +83,12 @@ impl SqliteRead {
         }
         let columns = relation.columns.iter().map(|(_, column)| column.clone()).collect();
         let schema = TableSchema::new(columns, false);
-        let page = PageBuilder::new("sqlite", &schema, self.request.page_rows)
+        let mut page = PageBuilder::new("sqlite", &schema, self.request.page_rows)
             .limited(self.request.page_bytes);
+        if let Some(missing) = &missing {
+            page.notice(missing.code, &relation.name, missing.message.clone());
+        }
+        let missing = missing.filter(|missing| missing.again).map(|_| Vec::new());
         let known = stored.aside.clone();
         let (met, whole) = (Marks::default(), stored.complete);
         Ok(Open {
@@ -86,6 +99,8 @@ impl SqliteRead {
             stored,
             from,
             cursor,
+            missing,
+            comes_again: cursor && !self.request.write_appends,
             cursor_place,
             known,
             met,
@@ -125,6 +140,25 @@ impl SqliteRead {
         Ok((order, true))
     }
 
+    /// What becomes of the rows without a value in the cursor; a key that is the cursor has one in each row.
+    fn without_cursor(
+        &self,
+        connection: &Connection,
+        relation: &Relation,
+        stored: &mut Keyset<Value>,
+    ) -> Result<Option<Missing>> {
+        let ReadMode::Incremental { cursor: Some(cursor), .. } = &self.request.mode else {
+            return Ok(None);
+        };
+        let [first, _, ..] = stored.order.as_slice() else { return Ok(None) };
+        let sql = format!("SELECT count(*) FROM {} WHERE {first} IS NULL", relation.from);
+        let count: i64 = connection
+            .query_row(&sql, [], |row| row.get(0))
+            .map_err(|error| self.database.fail(error))?;
+        let count = u64::try_from(count).unwrap_or_default();
+        Ok(stored.meet(count, cursor, self.request.write_appends))
+    }
+
     /// Where a read begins that looks back before the last cursor value.
     fn look_back(&self, stored: &Keyset<Value>) -> Result<Option<SqlValue>> {
         let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
@@ -162,6 +196,16 @@ impl Open {
 
     fn condition(&self) -> Result<(String, Vec<SqlValue>)> {
         let order = &self.stored.order;
+        if let (Some(reached), Some(cursor)) = (&self.missing, order.first()) {
+            let Some(keys) = reached.get(1..) else {
+                return Ok((format!(" WHERE {cursor} IS NULL"), Vec::new()));
+            };
+            let names = order.get(1..).unwrap_or_default().join(", ");
+            let marks: Vec<String> = (1..=keys.len()).map(|at| format!("?{at}")).collect();
+            let condition =
+                format!(" WHERE {cursor} IS NULL AND ({names}) > ({})", marks.join(", "));
+            return Ok((condition, keys.iter().map(from_json).collect::<Result<_>>()?));
+        }
         if let (Some(from), Some(cursor)) = (&self.from, order.first()) {
             return Ok(match from {
                 SqlValue::Null => (String::new(), Vec::new()),
@@ -200,6 +244,11 @@ impl Open {
             _ => after,
         };
         Ok((format!(" WHERE {condition}"), arguments))
+    }
+
+    /// Whether the next page is of rows without a value in the cursor that come again and move nothing.
+    fn comes_back(&self) -> bool {
+        self.missing.is_some() && !self.stored.after.first().is_some_and(Value::is_null)
     }
 
     /// Reads the rows of one page; says whether more may follow.
@@ -245,6 +294,11 @@ impl Open {
                             let name = without_line(name, &text);
                             self.page.reject(&name, None, column, misfit, raw(&text));
                         }
+                        // The number that a row has in one of several reads that meet it says nothing.
+                        None if self.comes_again && lacks_cursor(&self.relation, row) => {
+                            let name = without_line(name, &text);
+                            self.page.reject(&name, None, column, misfit, raw(&text));
+                        }
                         None => self.page.reject(name, Some(line), column, misfit, raw(&text)),
                     }
                 }
@@ -255,10 +309,24 @@ impl Open {
                 self.stored.readable = Some(self.stored.after.clone());
             }
             let width = self.relation.columns.len();
-            self.stored.after.clear();
+            let mut after = match self.missing {
+                None => std::mem::take(&mut self.stored.after),
+                Some(_) => Vec::with_capacity(self.stored.order.len()),
+            };
+            after.clear();
             for at in 0..self.stored.order.len() {
                 let value = row.get_ref(width + at).map_err(|error| database.fail(error))?;
-                self.stored.after.push(to_json(value)?);
+                after.push(to_json(value)?);
+            }
+            match &mut self.missing {
+                None => self.stored.after = after,
+                Some(reached) => {
+                    // Rows without a cursor that come again move nothing unless there was no value yet.
+                    if self.stored.after.first().is_some_and(Value::is_null) {
+                        self.stored.after.clone_from(&after);
+                    }
+                    *reached = after;
+                }
             }
             if self.page.is_full() {
                 break;
@@ -266,6 +334,13 @@ impl Open {
         }
         let more = count == limit || self.page.is_full();
         self.stored.rows += (count - known) as u64;
+        if self.missing.is_some() {
+            if !more {
+                self.missing = None;
+            }
+            // What is behind the position follows.
+            return Ok(true);
+        }
         if count > 0 {
             self.from = None;
         }
@@ -301,6 +376,11 @@ fn push(
     Ok(bytes)
 }
 
+/// Whether the row has no value in the cursor, which is selected behind the columns.
+fn lacks_cursor(relation: &Relation, row: &Row<'_>) -> bool {
+    row.get_ref(relation.columns.len()).is_ok_and(|value| value == ValueRef::Null)
+}
+
 /// Whether the cursor's column can hold the row's value.
 fn reads(relation: &Relation, cursor: Option<usize>, row: &Row<'_>) -> bool {
     let column = cursor.and_then(|place| Some((place, &relation.columns.get(place)?.1)));
@@ -332,13 +412,16 @@ impl PageRead for SqliteRead {
         let was_complete = open.stored.complete;
         let rows_before = open.stored.rows;
         let limit = self.request.page_rows.max(1);
+        let mut comes_back = open.comes_back();
         let mut more = open.fill(&self.database, limit)?;
         // There may be nothing in it but rows that were set aside before.
         while more && open.page.is_empty() {
+            comes_back = open.comes_back();
             more = open.fill(&self.database, limit)?;
         }
         self.finished = !more;
-        open.stored.complete = !more;
+        // If it breaks off among rows that move nothing, the next read begins as this one did.
+        open.stored.complete = !more || (comes_back && was_complete);
         if !more {
             // Rows that come later lie behind the last one whose cursor could be read.
             if let Some(readable) = open.stored.readable.take() {
@@ -348,7 +431,7 @@ impl PageRead for SqliteRead {
                 open.stored.aside = std::mem::take(&mut open.met);
             }
         }
-        if open.stored.rows == rows_before && was_complete {
+        if !more && open.stored.rows == rows_before && was_complete && open.page.is_empty() {
             return Ok(None);
         }
         let position = open.stored.position()?;

@@ -85,6 +85,48 @@ async fn many_rows_with_one_cursor_value_are_read_once_with_a_small_position() {
 }
 
 #[tokio::test]
+async fn rows_without_a_cursor_value_are_read_again_unless_they_are_appended() {
+    let folder = database(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at INT, v INT);
+         INSERT INTO t VALUES (1, NULL, 1), (2, 5, 2), (3, NULL, 'x'), (4, NULL, 4);",
+    );
+    let mut request = incremental("t", Some("at"));
+    for page_rows in [1, 2, 3, 100] {
+        (request.page_rows, request.from) = (page_rows, None);
+        let pages = read(&folder, &request).await.unwrap();
+        assert_eq!(ids(&pages), ["1", "4", "2"], "{page_rows}");
+        request.from = pages.last().map(|page| page.position.clone());
+        let again = read(&folder, &request).await.unwrap();
+        assert_eq!(ids(&again), ["1", "4"], "{page_rows}");
+        assert_eq!(again[0].notices[0].code, "rows-without-cursor-again");
+        // A bad row among them is the same row in each read.
+        let bad = |pages: &[Page]| -> Vec<(String, Option<u64>, String)> {
+            let all = pages.iter().flat_map(|page| &page.rejected);
+            all.map(|row| (row.file.clone(), row.line, row.raw.clone())).collect()
+        };
+        assert_eq!((bad(&again).len(), bad(&again)), (1, bad(&pages)), "{page_rows}");
+        // They move nothing, wherever the read breaks off.
+        change(&folder, "INSERT INTO t VALUES (9, 6, 9)");
+        for page in &again {
+            request.from = Some(page.position.clone());
+            let rest = ids(&read(&folder, &request).await.unwrap());
+            assert_eq!(rest.last().map(String::as_str), Some("9"), "{page_rows}");
+            assert!(!rest.contains(&"2".to_owned()), "{page_rows}: {rest:?}");
+        }
+        change(&folder, "DELETE FROM t WHERE id = 9");
+    }
+    (request.from, request.write_appends) = (None, true);
+    let pages = read(&folder, &request).await.unwrap();
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&folder, &request).await.unwrap().is_empty());
+    change(&folder, "INSERT INTO t VALUES (7, NULL, 7)");
+    let pages = read(&folder, &request).await.unwrap();
+    assert!(ids(&pages).is_empty());
+    let message = &pages[0].notices[0].message;
+    assert!(message.contains("4 rows have no value in the cursor \"at\" (3 "), "{message}");
+}
+
+#[tokio::test]
 async fn a_cursor_that_cannot_be_read_moves_nothing() {
     let folder = database(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);
@@ -206,6 +248,26 @@ async fn a_lag_reads_late_rows_again_and_is_refused_when_appending() {
     assert_eq!(ids(&read(&folder, &request).await.unwrap()), ["3", "2"]);
     request.write_appends = true;
     assert!(read(&folder, &request).await.unwrap_err().hint_text().unwrap().contains("merge"));
+}
+
+#[tokio::test]
+async fn a_read_that_breaks_off_among_rows_without_a_cursor_value_looks_back_again() {
+    let folder = database(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at INT);
+         INSERT INTO t VALUES (1, NULL), (2, NULL), (3, 100);",
+    );
+    let mut request = incremental("t", Some("at"));
+    request.mode = ReadMode::Incremental { cursor: Some("at".into()), lag: Some("10".into()) };
+    request.page_rows = 1;
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!(ids(&pages), ["1", "2", "3"]);
+    request.from = pages.last().map(|page| page.position.clone());
+    change(&folder, "INSERT INTO t VALUES (4, 95)");
+    let again = read(&folder, &request).await.unwrap();
+    for page in again.iter().take(2) {
+        request.from = Some(page.position.clone());
+        assert_eq!(ids(&read(&folder, &request).await.unwrap()), ["1", "2", "4", "3"]);
+    }
 }
 
 #[tokio::test]

@@ -98,6 +98,34 @@ fn days_of_which_none_is_looked_at_are_named() {
 }
 
 #[test]
+fn data_that_ended_long_ago_are_said_to_count_as_nothing_since() {
+    let day = |text: &str| Timestamp::parse(text).unwrap().day();
+    let through = day("2026-03-01");
+    let told = silent(&[day("2025-06-01"), day("2026-01-20")], through).unwrap();
+    assert!(told.contains("no series has a row since 2026-01-20:"), "{told}");
+    assert!(told.contains("each of the 40 days after it counts as 0"), "{told}");
+    assert_eq!(silent(&[day("2026-02-16"), day("2026-01-20")], through), None);
+    // A row of a day to come says nothing of what was.
+    assert!(silent(&[day("2026-01-20"), day("2027-01-01")], through).is_some());
+    assert_eq!(silent(&[], through), None);
+}
+
+#[test]
+fn series_that_are_often_below_zero_are_named() {
+    let series =
+        |id: &str, values: Vec<f64>| History { id: id.to_owned(), values, labels: Vec::new() };
+    let days = |below: usize| -> Vec<f64> {
+        (0..100).map(|day| if day < below { -5.0 } else { 7.0 }).collect()
+    };
+    let shop = [series("a", days(0)), series("b", days(9))];
+    assert_eq!(below_zero(&shop), None, "returns of some days");
+    let books = [series("a", days(0)), series("margin", days(10)), series("net", days(100))];
+    let told = below_zero(&books).unwrap();
+    assert!(told.starts_with("2 of 3 series, such as \"margin\", are below 0"), "{told}");
+    assert_eq!(below_zero(&[series("empty", Vec::new())]), None);
+}
+
+#[test]
 fn the_mean_lies_in_its_interval() {
     let ahead = |quantiles: Vec<Vec<f64>>| Ahead {
         mean: vec![9.99],
@@ -115,6 +143,20 @@ fn the_mean_lies_in_its_interval() {
     check(9.990_000_01, 12.0, (9.99, 12.0));
     check(5.0, 9.98, (5.0, 9.99));
     assert_eq!(ends(&ahead(Vec::new()), 0, 9.99), (None, None));
+}
+
+#[test]
+fn a_fit_is_overdue_once_orders_are_made_by_one_older_than_fits_should_be() {
+    let through = Timestamp::parse("2026-01-20").unwrap().day();
+    let at = |text: &str, refit: Option<&str>| {
+        let refit = refit.map(|text| serde_json::from_value(json!(text)).unwrap());
+        overdue(through, Timestamp::parse(text).unwrap(), refit)
+    };
+    assert_eq!(at("2026-01-28 12:00:00", None), None);
+    assert_eq!(at("2026-01-29 12:00:00", None), Some(8));
+    assert_eq!(at("2026-01-29 12:00:00", Some("9d")), None);
+    assert_eq!(at("2026-03-01 12:00:00", Some("9d")), Some(39));
+    assert_eq!(at("2026-01-10 12:00:00", None), None, "of a moment before the fit");
 }
 
 #[test]

@@ -77,7 +77,8 @@ pub(super) async fn read(ctx: &Context<'_>, rank: &Rank) -> Result<Log> {
     let policy = &rank.from;
     let (_, outcome) = log::policy(ctx, policy)?;
     let mut log = Log { drawn: Vec::new(), undrawn: 0, window_us: outcome.window.micros };
-    let Some(until) = log::closed_until(ctx, outcome, 0).await? else { return Ok(log) };
+    let closed = log::closed_until(ctx, (policy.as_str(), outcome), 0).await?;
+    let Some(until) = closed else { return Ok(log) };
     let what = format!("policy \"{policy}\": what it showed");
     // A lake of before candidates were logged has no such column until the next decision.
     let table = ctx.frame_of_sql(&what, "select * from system.decisions limit 0").await?;

@@ -25,9 +25,9 @@ const ROUNDS_MAX: usize = 1_000;
 /// Parts of the examples, each foretold by trees over the others, to find how many trees do best.
 const FOLDS: usize = 5;
 /// Examples below which none are held back, and trees not counted.
-const JUDGED_MIN: usize = 50;
+pub(super) const JUDGED_MIN: usize = 50;
 /// One example of so many, the newest ones, is held back to judge the fit.
-const HELD_ONE_OF: usize = 5;
+pub(super) const HELD_ONE_OF: usize = 5;
 /// The pull on the weights of logistic regression, on standardised columns.
 const PENALTY: f64 = 1.0;
 /// Bins of probabilities by which their truth is judged.
@@ -141,7 +141,9 @@ pub(super) async fn learn(
     let what = format!("learner \"{name}\": examples");
     let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
     let frame = examples(ctx, &what, &sql, None).await?;
-    let (encoder, table) = table(&frame, settings).map_err(|e| e.context(&what))?;
+    // What cannot be read of a column names the query already.
+    let named = |e: Error| if e.message().starts_with(&what) { e } else { e.context(&what) };
+    let (encoder, table) = table(&frame, settings).map_err(named)?;
     let (predict, algorithms) = (settings.predict, algorithms(settings)?);
     let best = task::compute(move || best(&table, encoder, predict, &algorithms)).await?;
     let whole = Arc::new(best.whole);
@@ -203,11 +205,16 @@ fn best(
     };
     let (model, rounds) = fit(&table.until(table.targets.len()), loss, algorithm, rounds)?;
     let (measures, auc) = judged(predict, table, held_from, &held)?;
-    let came = table.targets.iter().skip(held_from).filter(|target| **target > 0.5).count();
-    let rarer = came.min(table.targets.len() - held_from - came);
     let too_good = match auc {
-        Some(found) if found.low >= TOO_GOOD && rarer >= TOO_GOOD_MIN => {
-            Some(leaking(table, &encoder.names(), found)?)
+        Some(found) if is_too_good(&found, table.targets.get(held_from..).unwrap_or_default()) => {
+            // That a value is missing tells as well as one: a day of leaving, which only those have who left.
+            let value = |row: &[f64], column: usize| {
+                row.get(column).copied().filter(|v| v.is_finite()).unwrap_or(f64::MIN)
+            };
+            let column =
+                |at: usize| -> Vec<f64> { table.rows_from(0).map(|row| value(row, at)).collect() };
+            let which = "the examples held back are foretold almost without error";
+            Some(leaking(which, &encoder.names(), &column, &table.targets, &found)?)
         }
         _ => None,
     };
@@ -215,14 +222,23 @@ fn best(
     Ok(Best { whole, rounds, examples: table.targets.len(), measures, auc, too_good })
 }
 
-/// What is told of a fit that hardly errs on what was held back, with the columns that tell the target by themselves.
-fn leaking(table: &Table, names: &[String], found: Interval) -> Result<String> {
-    let alone = |column: usize| -> Result<f64> {
-        // That a value is missing tells as well as one: a day of leaving, which only those have who left.
-        let value =
-            |row: &[f64]| row.get(column).copied().filter(|v| v.is_finite()).unwrap_or(f64::MIN);
-        let values: Vec<f64> = table.rows_from(0).map(value).collect();
-        let ranked = auc(&values, &table.targets, 0.95)?.map_or(0.5, |found| found.estimate);
+/// Whether examples that a fit had not learned are ranked better than fits rank, and there are enough of them to say so.
+pub(super) fn is_too_good(found: &Interval, targets: &[f64]) -> bool {
+    let came = targets.iter().filter(|target| **target > 0.5).count();
+    found.low >= TOO_GOOD && came.min(targets.len() - came) >= TOO_GOOD_MIN
+}
+
+/// What is told of a fit that hardly errs on what it had not learned, with the columns that tell the target by themselves:
+/// `column` gives the values of one of `names`, one for each of `targets`.
+pub(super) fn leaking(
+    which: &str,
+    names: &[String],
+    column: &dyn Fn(usize) -> Vec<f64>,
+    targets: &[f64],
+    found: &Interval,
+) -> Result<String> {
+    let alone = |at: usize| -> Result<f64> {
+        let ranked = auc(&column(at), targets, 0.95)?.map_or(0.5, |found| found.estimate);
         Ok(ranked.max(1.0 - ranked))
     };
     let mut telling = Vec::new();
@@ -241,7 +257,7 @@ fn leaking(table: &Table, names: &[String], found: Interval) -> Result<String> {
         format!("{} alone tells nearly all of it; look whether it is", named.join(" or "))
     };
     Ok(format!(
-        "the examples held back are foretold almost without error (AUC {:.3}): {why} filled in after the outcome, and leave it out",
+        "{which} (AUC {:.3}): {why} filled in after the outcome, and leave it out",
         found.estimate
     ))
 }

@@ -123,18 +123,46 @@ async fn who_has_not_agreed_is_not_decided_for_and_who_does_not_any_more_gets_no
 
 #[tokio::test]
 async fn a_consent_that_cannot_be_read_lets_nobody_through() {
+    let units =
+        "select 'u' || value as unit_id, value as age, 1 as fine from generate_series(1, 300)";
     let consent = |column: &str| format!("{PLAIN}{SENDS}consent: {{column: {column}}}\n");
-    let desk = Desk::new(UNITS, &consent("agreed")).await;
+    let desk = Desk::new(units, &consent("agreed")).await;
     let error = desk.preview(at(1)).await.unwrap_err();
     assert!(error.message().contains("no column \"agreed\""), "{error}");
 
-    let mut desk = Desk::new(UNITS, &consent("age")).await;
+    let mut desk = Desk::new(units, &consent("fine")).await;
     let made = Box::pin(decide(&desk.ctx(at(1)).await, "offer")).await.unwrap();
-    desk.change([("policies/offer.yaml", policy("offer", UNITS, &consent("agreed")))]);
+    desk.change([("policies/offer.yaml", policy("offer", units, &consent("agreed")))]);
     let acted = Box::pin(act(&desk.ctx(at(1)).await)).await.unwrap();
     assert_eq!((acted.delivered, acted.not_looked_up.len()), (0, 1), "{acted:?}");
-    desk.change([("policies/offer.yaml", policy("offer", UNITS, &consent("age")))]);
+    desk.change([("policies/offer.yaml", policy("offer", units, &consent("fine")))]);
     assert_eq!(Box::pin(act(&desk.ctx(at(1)).await)).await.unwrap().delivered, made.queued);
+}
+
+/// Of codes such as 1 for agreed and 2 for withdrawn only 1 is a yes, and what they mean is not guessed.
+#[tokio::test]
+async fn codes_of_consent_other_than_0_and_1_are_refused() {
+    let units = "select 'u' || value as unit_id, value as age, value % 3 as code, value % 3 = 1 as \
+                 agreed, cast(value % 2 as double) as number from generate_series(1, 300)";
+    let consent = |column: &str| format!("{PLAIN}{SENDS}consent: {{column: {column}}}\n");
+    let mut desk = Desk::new(units, &consent("code")).await;
+    for error in [
+        desk.preview(at(1)).await.unwrap_err(),
+        Box::pin(decide(&desk.ctx(at(1)).await, "offer")).await.unwrap_err(),
+    ] {
+        let told = error.report();
+        assert!(told.contains("\"code\" is neither 0 nor 1 in 100 of 300 rows"), "{told}");
+        assert!(told.contains("`code = 1 as code`"), "{told}");
+    }
+    for (column, agreed) in [("agreed", 100), ("number", 150)] {
+        desk.change([("policies/offer.yaml", policy("offer", units, &consent(column)))]);
+        assert_eq!(desk.preview(at(1)).await.unwrap().decisions, agreed, "{column}");
+    }
+    // Who was decided for while the column said yes or no gets nothing while it says more.
+    Box::pin(decide(&desk.ctx(at(1)).await, "offer")).await.unwrap();
+    desk.change([("policies/offer.yaml", policy("offer", units, &consent("code")))]);
+    let acted = Box::pin(act(&desk.ctx(at(1)).await)).await.unwrap();
+    assert_eq!((acted.delivered, acted.not_looked_up.len()), (0, 1), "{acted:?}");
 }
 
 #[tokio::test]

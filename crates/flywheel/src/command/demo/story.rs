@@ -117,7 +117,7 @@ async fn totals(workspace: &Workspace, tests: usize) -> Result<Totals> {
 async fn policies(workspace: &Workspace) -> Result<Vec<PolicyReport>> {
     let wheel = status(workspace).await?;
     let dates = turn_dates(workspace)?;
-    let standing = Box::pin(flywheel_runtime::policy::experiments(workspace, None)).await?;
+    let standing = Box::pin(flywheel_runtime::policy::experiments(workspace, None)).await?.rows;
     let compared = |row: &ExperimentRow| Compared {
         metric: row.metric.clone(),
         share: !matches!(row.kind.as_deref(), Some("value" | "ratio" | "quantile"))

@@ -286,6 +286,16 @@ const TOOLS: &[Asked] = &[
     ),
     (
         "Grafana",
+        "select case when quote_ident(table_schema) in (select case when trim(part[i]) = '\"$user\"' then user else \
+         trim(part[i]) end from generate_series(array_lower(string_to_array(current_setting('search_path'), ','), 1), \
+         array_upper(string_to_array(current_setting('search_path'), ','), 1)) as i, \
+         string_to_array(current_setting('search_path'), ',') part) then quote_ident(table_name) else \
+         quote_ident(table_schema) || '.' || quote_ident(table_name) end as \"table\" from information_schema.tables where \
+         table_schema = 'marts' order by 1",
+        Some("marts.orders"),
+    ),
+    (
+        "Grafana",
         "select quote_ident(column_name) as \"column\", data_type as \"type\" from information_schema.columns where \
          quote_ident(table_name) = 'orders'",
         Some("numeric"),

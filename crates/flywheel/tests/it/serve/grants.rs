@@ -382,6 +382,93 @@ async fn what_is_granted_may_be_changed_and_run_and_nothing_else() {
     assert_eq!(served.get(&engineer, &path).await.status, StatusCode::NOT_FOUND);
 }
 
+/// A draft of a name that reads something.
+type Draft<'a> = &'a dyn Fn(&str, &str) -> Value;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_names_what_is_hidden_is_told_what_one_that_names_nothing_is() {
+    let house = shop();
+    house.write(
+        "grants/drafts.yaml",
+        "grant: drafts\nask: data@shop.example\nto: {roles: [analyst]}\n\
+         change: {dashboards: ['mine_*'], queries: ['mine_*'], policies: ['mine_*']}\n",
+    );
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let analyst = served.user(&owner, Role::Analyst).await;
+    // Names that are as long as each other, so that marks below a line are, too.
+    let names = [("salaries", "nowheres"), ("payroll", "nowhere"), ("staff", "nowhr")];
+    let told = |answer: &Value| {
+        let mut said = answer["detail"].as_str().unwrap_or_default().replace("mine_b", "mine_a");
+        for (hidden, missing) in names {
+            said = said.replace(hidden, missing);
+        }
+        said
+    };
+    let policy = |_: &str, reads: &str| {
+        json!({"text": format!(
+            "policy: mine_p\naudience: select id as unit_id from {reads}\nchoose: {{candidates: [{{name: a}}]}}\nholdout: 0%\n"
+        )})
+    };
+    let query = |_: &str, reads: &str| json!({"sql": format!("select count(*) as n from {reads}")});
+    let board = |name: &str, reads: &str| {
+        let tile = match reads.strip_prefix("metric ") {
+            Some(metric) => json!({"tile": "t", "metrics": [metric]}),
+            None => json!({"tile": "t", "sql": format!("select count(*) as n from {reads}")}),
+        };
+        json!({"dashboard": {"dashboard": name, "tiles": [tile]}})
+    };
+    let tile = |name: &str, reads: &str| {
+        let mut asked = board(name, reads);
+        asked["tile"] = json!("t");
+        asked
+    };
+    let doors: [(&str, &str, Draft<'_>); 5] = [
+        ("POST", "/v1/policy-preview", &policy),
+        ("POST", "/v1/policies", &policy),
+        ("PUT", "/v1/queries/mine_q", &query),
+        ("POST", "/v1/dashboard-preview", &tile),
+        ("POST", "/v1/dashboards", &board),
+    ];
+    for (method, path, body) in doors {
+        for (hidden, missing) in [
+            ("{{ ref('salaries') }}", "{{ ref('nowheres') }}"),
+            ("metric payroll", "metric nowhere"),
+            ("{{ source('raw', 'staff') }}", "{{ source('raw', 'nowhr') }}"),
+            ("hr.salaries", "hr.nowheres"),
+        ] {
+            if hidden.starts_with("metric") && !path.contains("dashboard") {
+                continue;
+            }
+            let found = body("mine_a", hidden).to_string();
+            let found = served.send(&analyst, method, path, found).await;
+            let lacked = body("mine_b", missing).to_string();
+            let lacked = served.send(&analyst, method, path, lacked).await;
+            let (found, lacked) = ((found.status, found.json()), (lacked.status, lacked.json()));
+            assert_eq!(
+                (found.0, told(&found.1)),
+                (lacked.0, told(&lacked.1)),
+                "{method} {path} {hidden}: {} {}",
+                found.1,
+                lacked.1
+            );
+            for answer in [&found.1, &lacked.1] {
+                check_silent(path, &answer["hint"]);
+            }
+            check_silent(path, &lacked.1);
+            if hidden.starts_with("{{ ref") {
+                assert!(found.0.is_client_error(), "{method} {path}: {}", found.1);
+            }
+        }
+    }
+    // What they see they may name.
+    let (own, shown) = (query("", "{{ ref('sums') }}"), board("mine_c", "{{ ref('sums') }}"));
+    let made = served.send(&analyst, "PUT", "/v1/queries/mine_q", own.to_string()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
+    let made = served.post(&analyst, "/v1/dashboards", &shown).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_about_what_is_hidden_is_not_told_of() {
     let house = shop();
@@ -507,6 +594,13 @@ fn the_command_line_says_what_somebody_may_and_reads_as_they_do() {
         held["kinds"].as_array().unwrap().iter().find(|one| one["kind"] == "metrics").unwrap();
     // It is covered, and so is not what it reads.
     assert_eq!((&metrics["read"], &metrics["hidden"]), (&json!(["orders"]), &json!(1)));
+    let lacking = held["lacking"].as_array().unwrap();
+    let board = lacking.iter().find(|one| one["kind"] == "dashboards").unwrap();
+    assert_eq!(
+        (&board["name"], &board["reads"]),
+        (&json!("bonus"), &json!([["tables", "hr.salaries"]])),
+        "{held}"
+    );
     let owner: Value =
         serde_json::from_str(&house.ok(&["grants", "--as", "owner", "--output", "json"])).unwrap();
     assert_eq!(owner["everything"], json!(true));

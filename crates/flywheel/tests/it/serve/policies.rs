@@ -243,7 +243,7 @@ async fn who_may_not_author_or_read_neither_looks_nor_makes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_sees_a_part_is_told_counts_alone_and_makes_no_policy_of_the_rest() {
+async fn who_sees_a_part_is_told_no_count_of_the_rest_and_makes_no_policy_of_it() {
     let house = shop();
     house
         .write("data/hints.csv", "unit_id,hint\nu1,hidden-word\nu2,other\n")
@@ -272,12 +272,12 @@ async fn who_sees_a_part_is_told_counts_alone_and_makes_no_policy_of_the_rest() 
 
     let full = preview(&served, &owner, "hinted").await;
     assert!(full["sample"].to_string().contains("hidden-word"), "{full}");
-    let part = preview(&served, &analyst, "hinted").await;
-    assert_eq!((&part["decisions"], &part["treated"]), (&json!(2), &json!(2)), "{part}");
-    assert_eq!(part["sample"], json!([]), "{part}");
-    let notes = part["notes"].to_string();
-    assert!(notes.contains("Counts alone") && notes.contains("privacy@shop.example"), "{part}");
-    assert!(!part.to_string().contains("hidden-word"), "{part}");
+    let part = served.get(&analyst, "/v1/policies/hinted/preview").await;
+    assert_eq!(part.status, StatusCode::FORBIDDEN, "{}", part.json());
+    let part = part.json();
+    assert!(part["detail"].as_str().unwrap().contains("cannot be shown in advance"), "{part}");
+    assert!(part["hint"].as_str().unwrap().contains("privacy@shop.example"), "{part}");
+    assert!(!part.to_string().contains("hidden-word") && part["decisions"].is_null(), "{part}");
     // What they see whole is shown whole.
     let open = preview(&served, &analyst, "calls").await;
     assert_eq!(open["sample"].as_array().unwrap().len(), 25, "{open}");
@@ -287,8 +287,8 @@ async fn who_sees_a_part_is_told_counts_alone_and_makes_no_policy_of_the_rest() 
         let told = failed.json().to_string().contains("hidden-word");
         assert!(!told || std::ptr::eq(who, &owner), "{}", failed.json());
     }
-    let viewed = served.get(&owner, "/v1/policies/hinted/preview?as=analyst").await.json();
-    assert_eq!(viewed["sample"], json!([]), "{viewed}");
+    let viewed = served.get(&owner, "/v1/policies/hinted/preview?as=analyst").await;
+    assert_eq!(viewed.status, StatusCode::FORBIDDEN, "{}", viewed.json());
 
     for audience in [
         whole,

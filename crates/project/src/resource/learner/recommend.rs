@@ -18,6 +18,10 @@ use super::rules::{Rules, Tune};
 pub struct Recommend {
     /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
     pub interactions: String,
+    /// The time zone whose clocks `at` shows, such as `Asia/Shanghai`, where rows were landed with times of day and no zone:
+    /// they are kept as if they were of UTC, and the newest ones would seem to be of later than now. UTC if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// SQL with columns `item_id`, and optionally `text` (for content), `embedding` (a list of numbers or its JSON, for
     /// embeddings), `available` (boolean) and `name` (what pages call it).
     #[serde(default)]

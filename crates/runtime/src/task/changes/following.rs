@@ -1,7 +1,9 @@
 //! One table that follows a log.
 
+use std::time::Instant;
+
 use arrow::datatypes::{DataType, SchemaRef};
-use flywheel_base::{Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{ChangesPage, ReadRequest};
 use flywheel_connect::{Mapping, Position};
 use flywheel_project::resource::sync::{Column, LAKE, Stream, Sync, Write};
@@ -18,9 +20,11 @@ use super::sink::{Sink, Told};
 use crate::Workspace;
 use crate::erase::Suppression;
 use crate::mapping::mapping;
+use crate::quarantine;
 use crate::upkeep;
 
 /// One table on its way to one target.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one table in one pass")]
 pub(super) struct Following<'a> {
     workspace: &'a Workspace,
     run_id: &'a str,
@@ -53,6 +57,16 @@ pub(super) struct Following<'a> {
     pub(super) newest: Option<Timestamp>,
     /// Rows somebody who watches was told of.
     pub(super) told: u64,
+    /// Why nothing more of it is taken in this pass, while other tables go on.
+    pub(super) stopped: Option<Error>,
+    /// Whether it goes on from its position once somebody has mended that; else it has to be read whole.
+    pub(super) waits: bool,
+    /// How often it was left waiting in a row, by passes of somebody who follows.
+    pub(super) attempts: u32,
+    /// Whether somebody who watches was told of it.
+    pub(super) stop_told: bool,
+    /// When another pass is due for it.
+    pub(super) due: Option<Instant>,
 }
 
 impl<'a> Following<'a> {
@@ -101,6 +115,11 @@ impl<'a> Following<'a> {
             landed: Landed { table, ..Landed::default() },
             newest: None,
             told: 0,
+            stopped: None,
+            waits: false,
+            attempts: 0,
+            stop_told: false,
+            due: None,
         })
     }
 
@@ -109,11 +128,10 @@ impl<'a> Following<'a> {
         self.stream
     }
 
-    /// Reads the table whole, as if it had never been read; its rows stay until then.
-    pub(super) fn restart(&mut self) -> Result<()> {
-        self.workspace.store.forget_idle_position(&self.app)?;
+    /// Reads the table whole, as if it had never been read; its rows stay until then. So does the position that no row came with,
+    /// which is true until the next commit: a table that has stopped is not followed again after a read that was cut off.
+    pub(super) fn restart(&mut self) {
         (self.stored, self.whole) = (None, true);
-        Ok(())
     }
 
     /// What the table asks its source for.
@@ -150,10 +168,82 @@ impl<'a> Following<'a> {
 
     /// Whether what has come ends where a transaction does.
     pub(super) fn is_between(&self) -> bool {
-        self.position.is_some() || self.newest.is_none()
+        self.stopped.is_some() || self.position.is_some() || self.newest.is_none()
     }
 
-    pub(super) async fn page(&mut self, page: ChangesPage) -> Result<()> {
+    /// Takes a page, unless the table has stopped in this pass.
+    pub(super) async fn page(&mut self, mut page: ChangesPage) -> Result<()> {
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+        let taken = match page.stopped.take() {
+            Some(error) => Box::pin(self.stop(page, error)).await,
+            None => Box::pin(self.rows(page)).await,
+        };
+        match taken {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(error).await,
+        }
+    }
+
+    /// Leaves the table waiting for this pass, because of an error of its own: what was not committed is given up, and read again
+    /// once somebody has mended what is wrong.
+    ///
+    /// # Errors
+    /// `error`, if it is not one of this table alone.
+    pub(super) async fn refuse(&mut self, error: Error) -> Result<()> {
+        let own = matches!(
+            error.kind(),
+            ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Blocked
+        );
+        if !own {
+            return Err(error);
+        }
+        self.sink.discard().await;
+        self.position = None;
+        self.wait(error);
+        Ok(())
+    }
+
+    /// Says why it waits.
+    fn wait(&mut self, error: Error) {
+        let (name, stream) = (self.name, &self.stream.stream);
+        let again = format!(
+            "Once that is mended it goes on from where it stands; the others of sync \"{name}\" go on meanwhile. `flywheel sync {name} --restart --stream {stream}` reads it whole instead."
+        );
+        self.waits = true;
+        self.stopped = Some(hinted(error, again));
+    }
+
+    /// Takes the last page of a table that the source follows no further: what came before is committed with the position that
+    /// says so, or with the one before it if the source is to try again from there.
+    async fn stop(&mut self, page: ChangesPage, error: Error) -> Result<()> {
+        if page.page.position.0.is_null() {
+            self.keep().await;
+            self.position = None;
+            self.wait(error);
+            return Ok(());
+        }
+        if self.position.is_none() {
+            // The beginning of a transaction whose end is not for it; what came before that is read whole again with it.
+            self.sink.discard().await;
+            self.skipped = true;
+        }
+        if page.page.batch.num_columns() > 0 {
+            Box::pin(self.rows(page)).await?;
+        } else {
+            self.position = Some(page.page.position);
+        }
+        self.commit().await?;
+        let (name, stream) = (self.name, &self.stream.stream);
+        let again = format!(
+            "`flywheel sync {name} --restart --stream {stream}` reads this table whole again; the others of the sync go on."
+        );
+        self.stopped = Some(hinted(error, again));
+        Ok(())
+    }
+
+    async fn rows(&mut self, page: ChangesPage) -> Result<()> {
         // A transaction that goes on may not tell yet when it was committed.
         if self.whole && (page.committed_at.is_some() || page.page.position.0.is_null()) {
             self.commit().await?;
@@ -224,9 +314,18 @@ impl<'a> Following<'a> {
     async fn commit(&mut self) -> Result<()> {
         let sync = (self.name, &self.sync.errors);
         self.tally.pass(self.workspace, self.run_id, sync, self.stream, &mut self.landed).await?;
+        if !self.whole {
+            self.tally.forget_met();
+        }
         let Some(position) = self.position.clone() else { return Ok(()) };
-        let Some(did) = self.sink.commit(self.whole, self.sequence + 1, &position).await? else {
-            return self.idle(position);
+        let did = match self.sink.commit(self.whole, self.sequence + 1, &position).await {
+            Ok(Some(did)) => did,
+            Ok(None) => return self.idle(position),
+            Err(error) => {
+                // The rows are with nobody any more: no position may pass them.
+                self.position = None;
+                return Err(error);
+            }
         };
         self.sequence = did.sequence;
         self.stored = Some(position);
@@ -236,6 +335,14 @@ impl<'a> Following<'a> {
         self.landed.rows_deleted += did.rows_deleted;
         self.skipped |= did.skipped;
         self.landed.version = did.version.or(self.landed.version);
+        if self.whole {
+            let (sync, stream) = ((self.name, self.sync), self.stream);
+            let (destination, run_id) = (self.sink.connection().unwrap_or(LAKE), self.run_id);
+            let whole = quarantine::Whole { sync, stream, destination, run_id };
+            let closed =
+                Box::pin(quarantine::supersede(self.workspace, whole, self.tally.met())).await?;
+            self.landed.notices.extend(closed);
+        }
         Ok(())
     }
 
@@ -253,6 +360,9 @@ impl<'a> Following<'a> {
     /// read whole. Tells whether anything was.
     pub(super) async fn settle(&mut self) -> Result<bool> {
         let before = self.sequence;
+        if self.stopped.is_some() {
+            return Ok(false);
+        }
         if !self.whole && self.position.is_some() {
             self.commit().await?;
         }
@@ -261,6 +371,9 @@ impl<'a> Following<'a> {
 
     /// Commits the rest.
     pub(super) async fn end(&mut self) -> Result<()> {
+        if self.waits {
+            return Ok(());
+        }
         if let Err(error) = self.commit().await {
             self.sink.discard().await;
             return Err(error);
@@ -308,4 +421,13 @@ impl<'a> Following<'a> {
         }
         self.sink.discard().await;
     }
+}
+
+/// The error with one sentence more of what to do.
+fn hinted(error: Error, again: String) -> Error {
+    let hint = match error.hint_text() {
+        Some(hint) => format!("{hint} {again}"),
+        None => again,
+    };
+    error.hint(hint)
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::following::Following;
 use super::{Landed, Pass, named, take};
 use crate::Workspace;
-use crate::follow::{Beat, Watch};
+use crate::follow::{Beat, Watch, wait_after};
 use crate::upkeep::{self, Due};
 
 /// How long a change waits at most for its commit into a lake table while commits are cheap.
@@ -47,37 +47,61 @@ pub(crate) struct Live<'a> {
     pub(crate) watch: &'a Watch<'a>,
 }
 
-/// Catches up with the log and follows it until told to stop. What each stream brought is added to
-/// `landed`, in the order of `streams`.
+/// What comes of one stream that is followed.
+#[derive(Debug, Default)]
+pub(crate) struct Each {
+    /// What it brought.
+    pub(crate) landed: Landed,
+    /// Why it has stopped while others go on.
+    pub(crate) stopped: Option<Error>,
+    /// How often in a row it was left waiting.
+    attempts: u32,
+}
+
+/// Catches up with the log and follows it until told to stop. What comes of each stream is added to `each`, in the order of
+/// `streams`. For those that wait until something is mended, the log is opened anew now and then.
 ///
 /// # Errors
-/// As [`super::run`]; what was committed before stays.
+/// As [`super::run`]; what was committed before stays. Once all streams have stopped, why the first one has.
 pub(crate) async fn live(
     live: Live<'_>,
     name: &str,
     sync: &Sync,
     streams: &[&Stream],
     to: &str,
-    landed: &mut [Landed],
+    each: &mut [Each],
 ) -> Result<()> {
-    let mut pass = Pass::open(live.workspace, live.run_id, name, sync, streams, to).await?;
     let names: Vec<String> = streams.iter().map(|stream| named(name, stream, to)).collect();
     let called = Called { sync: name, streams: &names };
-    let began = live.workspace.machine.now();
-    let mut result = pass.catch_up().await;
-    if result.is_ok() {
-        pass.tell(live, called, Some(began), true);
-        result = pass.follow(live, called).await;
-        if result.is_err() {
+    loop {
+        let mut pass = Pass::open(live.workspace, live.run_id, name, sync, streams, to).await?;
+        for (table, one) in pass.tables.iter_mut().zip(&*each) {
+            table.attempts = one.attempts;
+        }
+        let ended = Box::pin(pass.caught_up(live, called)).await;
+        if ended.is_err() {
             for table in &mut pass.tables {
                 table.keep().await;
             }
         }
+        for (one, table) in each.iter_mut().zip(pass.tables) {
+            one.landed.add(table.landed);
+            one.attempts = if table.waits { table.attempts } else { 0 };
+            one.stopped = table.stopped;
+        }
+        if matches!(ended?, Ended::Told) {
+            return Ok(());
+        }
     }
-    for (sum, table) in landed.iter_mut().zip(pass.tables) {
-        sum.add(table.landed);
-    }
-    result
+}
+
+/// Why a pass that follows a log has ended.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    /// It was told to stop.
+    Told,
+    /// It is time to try again what waits.
+    Due,
 }
 
 /// How what is followed is called.
@@ -90,7 +114,25 @@ struct Called<'a> {
 }
 
 impl Pass<'_> {
-    async fn follow(&mut self, live: Live<'_>, called: Called<'_>) -> Result<()> {
+    /// Why the first table has stopped, once all of them have.
+    fn nobody_left(&self) -> Option<Error> {
+        let all = self.tables.iter().all(|table| table.stopped.is_some());
+        let first = self.tables.iter().find_map(|table| table.stopped.as_ref());
+        first.filter(|_| all).map(Error::again)
+    }
+
+    /// Catches up with the log and follows it.
+    async fn caught_up(&mut self, live: Live<'_>, called: Called<'_>) -> Result<Ended> {
+        let began = live.workspace.machine.now();
+        self.catch_up().await?;
+        self.tell(live, called, Some(began), true);
+        match self.nobody_left() {
+            Some(error) => Err(error),
+            None => Box::pin(self.follow(live, called)).await,
+        }
+    }
+
+    async fn follow(&mut self, live: Live<'_>, called: Called<'_>) -> Result<Ended> {
         let request = ChangesRequest { follow: true, ..self.request.clone() };
         let source = Arc::clone(&self.source);
         let mut pages = source.changes(&request);
@@ -98,9 +140,14 @@ impl Pass<'_> {
         let mut pace = Pace::new(if lands { COMMIT_EVERY } else { COMMIT_EVERY_OUTSIDE });
         let mut merges = Merges::new();
         loop {
+            let due = self.tables.iter().filter_map(|table| table.due).min();
             let next = tokio::select! {
                 page = pages.next() => page.map(Some),
                 () = pace.due() => Some(None),
+                () = until(due) => {
+                    self.settle(live, called, &mut pace).await?;
+                    return Ok(Ended::Due);
+                }
                 at = asked(live.workspace, source.as_ref(), &request), if pace.is_idle() => {
                     // Silence of a source that does not answer says nothing of how far it was heard.
                     if at.is_some() {
@@ -120,13 +167,23 @@ impl Pass<'_> {
                 Some(Some(page)) => {
                     take(called.sync, &mut self.tables, page).await?;
                     pace.waits();
+                    if let Some(error) = self.nobody_left() {
+                        self.settle(live, called, &mut pace).await?;
+                        return Err(error);
+                    }
                 }
                 Some(None) => {
                     self.settle(live, called, &mut pace).await?;
+                    if let Some(error) = self.nobody_left() {
+                        return Err(error);
+                    }
                     let tables = self.locations();
                     merges.begin(live.workspace, tables, Due::Large).await?;
                 }
-                None => return self.settle(live, called, &mut pace).await,
+                None => {
+                    self.settle(live, called, &mut pace).await?;
+                    return Ok(Ended::Told);
+                }
             }
         }
     }
@@ -141,7 +198,14 @@ impl Pass<'_> {
         let watch = Instant::now();
         let mut changed = false;
         for table in &mut self.tables {
-            if table.settle().await? {
+            let settled = match table.settle().await {
+                Ok(settled) => settled,
+                Err(error) => {
+                    table.refuse(error).await?;
+                    continue;
+                }
+            };
+            if settled {
                 changed = true;
                 pace.commits += 1;
                 if let Some(at) = table.location()
@@ -168,11 +232,30 @@ impl Pass<'_> {
     ) {
         let now = live.workspace.machine.now();
         let whole = self.tables.iter().all(Following::is_between);
+        // Of a way on which nobody goes on it is told as a whole.
+        let some_go_on = self.nobody_left().is_none();
         let newest = self.tables.iter().filter_map(|table| table.newest).max();
         let reached = reached.unwrap_or_else(|| newest.map_or(now, |newest| newest.min(now)));
         for (table, stream) in self.tables.iter_mut().zip(called.streams) {
             for notice in table.landed.notices.drain(..) {
                 live.watch.say(format!("{}, {}: {notice}", called.sync, table.landed.table));
+            }
+            if some_go_on
+                && let Some(error) = &table.stopped
+                && !std::mem::replace(&mut table.stop_told, true)
+            {
+                let again = error.again().context(format!("sync \"{}\"", called.sync));
+                let report = again.report();
+                live.watch.say(report.clone());
+                if table.waits {
+                    table.attempts = table.attempts.saturating_add(1);
+                    let (attempt, wait) =
+                        (table.attempts, wait_after(stream, table.attempts, error));
+                    table.due = Some(Instant::now() + wait);
+                    live.watch.beat(stream, &Beat::Aside { attempt, wait, error: report });
+                } else {
+                    live.watch.beat(stream, &Beat::Stopped { error: report });
+                }
             }
             let rows = table.landed.rows_in - table.told;
             table.told = table.landed.rows_in;
@@ -184,11 +267,19 @@ impl Pass<'_> {
                 let (sync, landed) = (called.sync, &table.landed.table);
                 live.watch.say(format!("{sync}: {rows} rows in {landed}{behind}"));
             }
-            if whole {
+            if whole && table.stopped.is_none() {
                 let committed = committed && rows > 0;
                 live.watch.beat(stream, &Beat::Reached { reached, rows, committed });
             }
         }
+    }
+}
+
+/// Ends at that moment; never if there is none.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

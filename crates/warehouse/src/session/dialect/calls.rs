@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, Value};
 
+use super::super::clocks;
 use super::spans::{spans, unit, width};
 
 /// The call in words of ours, if it is known.
@@ -28,7 +29,7 @@ pub(super) fn calculated(name: &str, arguments: &[&Expr]) -> Option<String> {
                 "date_bin({interval}, CAST({time} AS timestamp), TIMESTAMP '{origin} 00:00:00')"
             ))
         }
-        ("timezone", [zone, time]) => Some(format!("(({time}) AT TIME ZONE {zone})")),
+        ("timezone", [zone, time]) => Some(clocks::call(time, zone)),
         ("mod", [a, b]) => Some(format!("(({a}) % ({b}))")),
         ("div", [a, b]) => Some(format!("((({a}) - ({a}) % ({b})) / ({b}))")),
         ("sign", [a]) => Some(format!(

@@ -202,6 +202,22 @@ async fn predictions_are_null_before_the_first_fit_only_where_that_is_allowed() 
     assert_eq!(read, ["learn.late", "learn.tip", "shop.orders"]);
 }
 
+/// A heading says what was asked, not what was made of it before it was planned; other values are another column.
+#[tokio::test]
+async fn a_prediction_within_a_calculation_is_headed_as_it_was_written() {
+    let t = taught().await;
+    let catalog = catalog_of(&t.lake).await;
+    let sql = "select max(predict('tip', o.*)), max(predict('tip', *, n => 1)), max(predict('tip', *, n => 2))                from shop.orders as o where id = 10";
+    let query = t.lake.session(catalog).unwrap().query(sql).await.unwrap();
+    let schema = query.schema();
+    let heads: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(heads[0], "max(predict('tip', o.*))");
+    let other = "max(predict('tip', o.*, n => ";
+    assert!(heads[1].starts_with(other) && heads[2].starts_with(other), "{heads:?}");
+    assert_ne!(heads[1], heads[2]);
+    assert_eq!(text_of(&query.collect().await.unwrap()), ["6.0|6.0|8.0"]);
+}
+
 #[tokio::test]
 async fn who_may_not_see_scores_may_not_ask_for_them() {
     let t = taught().await;

@@ -122,3 +122,27 @@ async fn a_table_that_others_hang_on_is_refilled() {
     Job::new(&database, "parts", WriteMode::Replace, &new).run(&new, 1).await;
     assert_eq!(database.run("SELECT * FROM parts ORDER BY id"), "2|new 2\n3|new 3");
 }
+
+#[tokio::test]
+async fn a_table_that_is_made_has_the_key_and_rows_that_have_it_twice_are_refused() {
+    let database = TestDatabase::new("");
+    let twice =
+        batch(&[("id", ints([1, 2, 1])), ("v", texts([Some("a"), Some("b"), Some("again")]))]);
+    let mut job = Job::new(&database, "t", WriteMode::Replace, &twice);
+    job.request.key = vec!["id".to_owned()];
+    let (refused, _) = job.run(&twice, 1).await;
+    let found: Vec<_> =
+        refused.iter().map(|row| (row.row, row.code.as_str(), row.column.as_deref())).collect();
+    assert_eq!(found, [(2, "unique-violation", Some("id"))]);
+    assert_eq!(database.run("SELECT * FROM t ORDER BY id"), "1|a\n2|b");
+    let key =
+        "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass AND indisprimary";
+    assert_eq!(database.run(key), "t_pkey");
+    job.run(&rows(5..=6, "new"), 2).await;
+    assert_eq!(database.run(key), "t_pkey", "the next replacement keeps it");
+    // A replacement needs no key: where rows lack it, the table has none.
+    let mut other = Job::new(&database, "u", WriteMode::Replace, &twice);
+    other.request.key = vec!["nobody".to_owned()];
+    assert!(other.run(&twice, 1).await.0.is_empty());
+    assert_eq!(database.run("SELECT count(*) FROM u"), "3");
+}

@@ -22,9 +22,9 @@ async fn until(
             LogEvent::Commit { .. } => {}
             event => {
                 let ours = match &event {
-                    LogEvent::Change { database, .. } | LogEvent::Statement { database, .. } => {
-                        database
-                    }
+                    LogEvent::Change { database, .. }
+                    | LogEvent::Unreadable { database, .. }
+                    | LogEvent::Statement { database, .. } => database,
                     LogEvent::Commit { .. } => "",
                 };
                 if ours == database {

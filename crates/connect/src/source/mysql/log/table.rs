@@ -20,6 +20,7 @@ use crate::source::mysql::relation::Relation;
 use crate::source::mysql::value::{Wire, bare, push, shown};
 use crate::source::mysql::{MySqlStream, ZeroDates};
 use crate::source::{ChangesPage, ReadRequest};
+use crate::stop::{Fate, Stop};
 
 /// Digits behind the second of a moment that are kept.
 const MOMENT_DIGITS: u8 = 6;
@@ -57,6 +58,9 @@ pub(super) struct Stored {
     /// The foreign keys that were told of because the log does not have what they do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cascades: Vec<String>,
+    /// Why the table is followed no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopped: Option<Stop>,
 }
 
 impl Stored {
@@ -72,6 +76,7 @@ impl Stored {
             retyped: BTreeMap::new(),
             read_from: None,
             cascades: Vec::new(),
+            stopped: None,
         }
     }
 
@@ -87,6 +92,19 @@ impl Stored {
     /// The transactions that are stored.
     pub(super) fn place(&self) -> &LogPosition {
         &self.log
+    }
+
+    /// Why the table is followed no further, if it is not.
+    pub(super) fn stopped(&self) -> Option<&Stop> {
+        self.stopped.as_ref()
+    }
+
+    /// Stops where it stands, because of `error`; gives what is said of it and the position.
+    pub(super) fn stop(mut self, error: Error) -> Result<(Error, Position)> {
+        let stop = Stop::at(self.log.text(), &error);
+        let error = stop.first(error);
+        self.stopped = Some(stop);
+        Ok((error, self.position()?))
     }
 
     fn position(&self) -> Result<Position> {
@@ -143,6 +161,10 @@ pub(super) struct Table {
     at_s: Option<u32>,
     in_transaction: bool,
     handed: bool,
+    /// Why it is followed no further, if only a whole read mends it.
+    stop: Option<Stop>,
+    /// What became of it, once its last page was handed over.
+    fate: Option<Fate>,
 }
 
 impl Table {
@@ -195,6 +217,8 @@ impl Table {
             at_s: None,
             in_transaction: false,
             handed: false,
+            stop: None,
+            fate: None,
         })
     }
 
@@ -217,6 +241,40 @@ impl Table {
     pub(super) fn stopped(&mut self, why: &str) {
         let file = self.relation.name.clone();
         self.page.notice("table-stopped", &file, format!("the table {why}"));
+    }
+
+    /// Whether the table is still followed.
+    pub(super) fn goes_on(&self) -> bool {
+        self.fate.is_none()
+    }
+
+    /// The page after which the table is followed no further, because of `error`; all of it in `reached` is in this page or in
+    /// earlier ones.
+    ///
+    /// # Errors
+    /// `error`, if it is not one of this table alone.
+    pub(super) fn last_page(&mut self, error: Error, reached: &Gtids) -> Result<ChangesPage> {
+        let Some(fate) = Fate::of(&error, self.snapshot.is_none()) else { return Err(error) };
+        self.fate = Some(fate);
+        let before = self.told.clone();
+        let (mut reached, mut notices) = (reached, Vec::new());
+        if fate == Fate::Waits || self.in_transaction {
+            // Rows of the transaction under way are not told from those before it.
+            notices = self.page.finish(&self.schema, Position(Value::Null))?.notices;
+            (self.bytes, self.at_s) = (0, None);
+            (self.in_transaction, self.handed) = (false, false);
+            reached = &before;
+        }
+        if fate == Fate::Waits {
+            return Ok(ChangesPage::last(self.stream, Position(Value::Null), error));
+        }
+        let stop = Stop::at(self.told.either(reached).position().text(), &error);
+        let error = stop.first(error);
+        self.stop = Some(stop);
+        let mut page = self.page(reached)?;
+        page.page.notices.extend(notices);
+        page.stopped = Some(error);
+        Ok(page)
     }
 
     /// Takes note of foreign keys whose changes the log does not have; each is told of once.
@@ -345,7 +403,7 @@ impl Table {
         let mut page = self.page.finish(&self.schema, position)?;
         page.notices.extend(self.warned());
         let widened = std::mem::take(&mut self.widened);
-        Ok(ChangesPage { stream: self.stream, page, committed_at, widened })
+        Ok(ChangesPage { stream: self.stream, page, committed_at, widened, stopped: None })
     }
 
     /// A page of a whole read as one of changes.
@@ -381,7 +439,13 @@ impl Table {
             RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| {
                 Error::internal("a page's columns do not form a batch").caused_by(error)
             })?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at: None, widened: Vec::new() })
+        Ok(ChangesPage {
+            stream: self.stream,
+            page,
+            committed_at: None,
+            widened: Vec::new(),
+            stopped: None,
+        })
     }
 
     fn position(&self) -> Result<Position> {
@@ -397,6 +461,7 @@ impl Table {
             retyped: self.retyped.clone(),
             read_from: read_from.map(Gtids::position),
             cascades: self.cascades.clone(),
+            stopped: self.stop.clone(),
         }
         .position()
     }

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::source::contract::{Folder, now};
 use crate::source::mysql::tests::{connection, database, server};
-use crate::source::replica::{Target, catch_up, drain, rows, whole};
+use crate::source::replica::{Target, catch_up, drain, go_on, rows, whole};
 use crate::source::{Source, SourceEntry};
 
 fn source(database: &str) -> Box<dyn Source> {
@@ -221,22 +221,62 @@ async fn a_table_that_is_emptied_dropped_or_renamed_stops_the_log() {
         let mut target = [Target::default()];
         catch_up(&*source, &mut request, &mut target).await;
         server().sql(&name, &format!("INSERT INTO t (id) VALUES (2); {sql}"));
-        let mut pages = source.changes(&request);
-        let error = loop {
-            match pages.next().await.unwrap() {
-                Ok(page) => target[0].apply(&page),
-                Err(error) => break error,
-            }
-        };
-        assert!(pages.next().await.is_none());
+        let stopped = go_on(&*source, &mut request, &mut target).await;
+        let [(0, error)] = stopped.as_slice() else { panic!("{sql}: {stopped:?}") };
         assert_eq!(error.kind(), ErrorKind::Blocked, "{sql}: {error:?}");
         assert!(error.message().contains(word), "{sql}: {error:?}");
         assert_eq!(target[0].rows.len(), 2, "{sql}");
-        drop(pages);
+        // What comes now is not for it.
+        server().sql(&name, "INSERT INTO t (id) VALUES (77)");
+        let stopped = go_on(&*source, &mut request, &mut target).await;
+        let [(0, again)] = stopped.as_slice() else { panic!("{sql}: {stopped:?}") };
+        assert_eq!(again.message(), error.message(), "{sql}");
+        assert_eq!(target[0].rows.len(), 2, "{sql}");
         request.streams[0].from = None;
         target = [Target::default()];
         catch_up(&*source, &mut request, &mut target).await;
         assert_eq!(target[0].rows, whole(&*source, "t").await, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_stops_leaves_the_others_to_go_on() {
+    let name = database(
+        "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (id INT PRIMARY KEY, n INT);
+         CREATE TABLE c (id INT PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1, 1);
+         INSERT INTO c VALUES (1)",
+    );
+    let source = source(&name);
+    let mut request = request(&name, &["a", "b", "c"]);
+    let mut targets = [Target::default(), Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    let both = |n: usize| {
+        let sql = format!("INSERT INTO a VALUES ({n}); INSERT INTO b VALUES ({n}, 1); BEGIN;
+             INSERT INTO c VALUES ({n}); UPDATE b SET n = n + 1; COMMIT; DELETE FROM a WHERE id = {n} - 2");
+        server().sql(&name, &sql);
+    };
+    both(2);
+    server().sql(&name, "TRUNCATE b; DROP TABLE c; CREATE TABLE c (id INT PRIMARY KEY)");
+    both(3);
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    let [(1, emptied), (2, gone)] = stopped.as_slice() else { panic!("{stopped:?}") };
+    assert!(emptied.message().contains("truncated"), "{emptied:?}");
+    assert!(gone.message().contains("dropped"), "{gone:?}");
+    both(4);
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    assert_eq!(stopped.len(), 2, "{stopped:?}");
+    assert_eq!(targets[0].rows, whole(&*source, "a").await);
+    assert_eq!((targets[1].rows.len(), targets[2].rows.len()), (2, 2));
+    for at in [1, 2] {
+        request.streams[at].from = None;
+        targets[at] = Target::default();
+    }
+    both(5);
+    catch_up(&*source, &mut request, &mut targets).await;
+    both(6);
+    catch_up(&*source, &mut request, &mut targets).await;
+    for (target, table) in targets.iter().zip(["a", "b", "c"]) {
+        assert_eq!(target.rows, whole(&*source, table).await, "{table}");
     }
 }
 

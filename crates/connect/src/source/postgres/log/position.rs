@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::column::{ColumnType, DeclaredColumn};
 use crate::page::{Column, Position};
+use crate::stop::Stop;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ pub(super) struct Stored {
     /// The publication's number, the transaction that wrote its settings, and its owner's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) publication: Option<(u32, String, u32)>,
+    /// Why the table is followed no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stopped: Option<Stop>,
 }
 
 impl Stored {
@@ -113,6 +117,7 @@ mod tests {
         for value in [
             json!({ "lsn": "16/B374D848", "columns": [["id", "int32"], ["n", "decimal(9,2)"]] }),
             json!({ "snapshot": { "rows": 7 }, "lsn": "0/0" }),
+            json!({ "lsn": "0/7", "stopped": { "why": "it was truncated", "hint": "Read it." } }),
             json!({ "lsn": "0/1", "columns": [["id", "int32"]], "numbers": { "id": 2 },
                     "key": ["id"], "retyped": { "n": "text" }, "partitions": [16400],
                     "published": "table/16402", "publication": [16401, "742", 10] }),

@@ -48,39 +48,44 @@ impl Listed {
 }
 
 impl Publication {
-    /// Proves that it tells every change of the tables, and has done so since their positions.
-    pub(super) fn check(&self, name: &str, tables: &[Table]) -> Result<()> {
-        let mends = |message: String, sql: String| -> Result<()> {
+    /// Proves that it tells every change of the tables, and has done so since their positions; a table of which it does not is
+    /// marked as refused.
+    pub(super) fn check(&self, name: &str, tables: &mut [Table]) -> Result<()> {
+        let mends = |message: String, sql: &str| {
             let error = lost(message);
             let hint = error.hint_text().unwrap_or_default().to_owned();
-            Err(error.hint(format!("{hint} Before that, its owner runs: {sql}.")))
+            error.hint(format!("{hint} Before that, its owner runs: {sql}."))
         };
         let set = format!("ALTER PUBLICATION {} SET ({EVERYTHING})", quoted(name));
         if !self.lacks.is_empty() {
             let kinds = self.lacks.join(", ");
             let why = format!("the publication \"{name}\" leaves out changes: {kinds}");
-            return mends(why, set);
+            return Err(mends(why, &set));
         }
         if self.hides_partitions(tables) {
             let why =
                 format!("the publication \"{name}\" has changes of partitions under their names");
-            return mends(why, set);
+            return Err(mends(why, &set));
         }
-        for table in tables.iter().filter(|table| table.stored.lsn != Lsn::default()) {
+        let whole = whole_tables(name, tables);
+        let known = |table: &&mut Table| table.goes_on() && table.stored.lsn != Lsn::default();
+        for table in tables.iter_mut().filter(known) {
             let relation = &table.relation.name;
             let Some(listed) = self.tables.get(&table.oid()) else {
-                return Err(lost(format!(
+                table.refused = Some(lost(format!(
                     "{relation} was taken out of the publication \"{name}\", or made anew"
                 )));
+                continue;
             };
             if listed.in_part {
                 let why = format!(
                     "the publication \"{name}\" leaves out some rows or columns of {relation}"
                 );
-                return mends(why, whole_tables(name, tables));
+                table.refused = Some(mends(why, &whole));
+                continue;
             }
             if table.stored.published.as_ref().is_some_and(|known| !listed.stayed(known)) {
-                return Err(lost(format!(
+                table.refused = Some(lost(format!(
                     "{relation} was taken out of the publication \"{name}\" and put back, or that \
                      was made anew"
                 )));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flywheel_base::Result;
+use flywheel_base::{ErrorKind, Result};
 use tokio::sync::watch;
 
 use super::position::{Lsn, Stored};
@@ -38,7 +38,8 @@ impl Readers {
     }
 }
 
-/// Lets the server forget its log up to the oldest of the positions.
+/// Lets the server forget its log up to the oldest of the positions of tables that go on. A table that has stopped needs nothing
+/// of it, as it is read whole again, nor does one that has no position yet; if all have stopped, nobody needs what is there now.
 pub(in crate::source::postgres) async fn acknowledge(
     server: &Server,
     readers: &Readers,
@@ -46,16 +47,36 @@ pub(in crate::source::postgres) async fn acknowledge(
 ) -> Result<()> {
     let name = slot_name(&request.name)?;
     let mut oldest: Option<Lsn> = None;
-    for stream in &request.streams {
-        let Some(position) = &stream.from else { return Ok(()) };
-        let place = Stored::of(position)?.lsn;
-        oldest = Some(oldest.map_or(place, |oldest| oldest.min(place)));
+    for position in request.streams.iter().filter_map(|stream| stream.from.as_ref()) {
+        // Of a position that is of another kind nobody knows what it needs; who reads it is told.
+        let Ok(stored) = Stored::of(position) else { return Ok(()) };
+        if stored.stopped.is_none() {
+            oldest = Some(oldest.map_or(stored.lsn, |oldest| oldest.min(stored.lsn)));
+        }
     }
-    let Some(place) = oldest else { return Ok(()) };
+    let place = match oldest {
+        Some(place) => place,
+        None if request.streams.iter().all(|stream| stream.from.is_some()) => {
+            return advance_to_end(server, &name).await;
+        }
+        None => return Ok(()),
+    };
     if readers.tell(&name, place) {
         return Ok(());
     }
     advance(&server.connect().await?, &name, place).await
+}
+
+/// Lets the server forget all of its log up to now, if the slot is still there.
+async fn advance_to_end(server: &Server, name: &str) -> Result<()> {
+    let session = server.connect().await?;
+    let row = session.row("SELECT pg_catalog.pg_current_wal_lsn()::text", &[]).await?;
+    let end = Lsn::try_from(field::<String>(&row, 0)?)?;
+    match advance(&session, name, end).await {
+        // Nothing is kept, then.
+        Err(error) if error.kind() == ErrorKind::Blocked => Ok(()),
+        done => done,
+    }
 }
 
 /// How many bytes of the log come after each position.

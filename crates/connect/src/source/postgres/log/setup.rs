@@ -17,6 +17,7 @@ use super::publication::{self, Publication, alter, note, published};
 use super::table::Table;
 use crate::page::DELETED_COLUMN;
 use crate::postgres::{Session, fail, field, literal, quoted};
+use crate::stop::Fate;
 
 /// What the names of slots and publications begin with.
 const PREFIX: &str = "flywheel_";
@@ -56,15 +57,17 @@ struct Slot {
     confirmed: Lsn,
 }
 
-/// Makes or checks what the reader has on the server, and gives tables without position theirs.
-pub(super) async fn set_up(session: &Session, name: &str, tables: &mut [Table]) -> Result<()> {
-    check_server(session).await?;
-    for table in &*tables {
-        check_table(session, table).await?;
-    }
+/// Makes or checks what the reader has on the server, and gives tables without position theirs. A table whose changes are lost
+/// is marked as refused. `kept` says that slot and publication are for another table as well, one that waits at its position.
+pub(super) async fn set_up(
+    session: &Session,
+    name: &str,
+    tables: &mut [Table],
+    kept: bool,
+) -> Result<()> {
     let slot = slot(session, name).await?;
     let published = published(session, name).await?;
-    if tables.iter().all(|table| table.stored.lsn == Lsn::default()) {
+    if !kept && tables.iter().all(|table| table.stored.lsn == Lsn::default()) {
         let place = begin(session, name, tables, slot.is_some(), published).await?;
         tables.iter_mut().for_each(|table| table.start_at(place));
         return note(session, name, tables).await;
@@ -74,13 +77,23 @@ pub(super) async fn set_up(session: &Session, name: &str, tables: &mut [Table]) 
         return Err(lost(format!("the publication \"{name}\" is gone")));
     };
     published.check(name, tables)?;
-    let new = tables.iter().filter(|table| !published.has(table));
-    let added: Vec<&str> = new.map(|table| table.relation.from.as_str()).collect();
-    if !added.is_empty() {
-        let sql = format!("ALTER PUBLICATION {} ADD TABLE {}", quoted(name), added.join(", "));
-        alter(session, &sql).await?;
+    if !tables.iter().any(Table::goes_on) {
+        return Ok(());
     }
-    if tables.iter().any(|table| table.stored.lsn == Lsn::default()) {
+    for table in tables.iter_mut() {
+        if !table.goes_on() || published.has(table) {
+            continue;
+        }
+        let from = &table.relation.from;
+        let sql = format!("ALTER PUBLICATION {} ADD TABLE {from}", quoted(name));
+        match alter(session, &sql).await {
+            Ok(()) => {}
+            // Such as a table of another owner.
+            Err(error) if Fate::of(&error, false).is_some() => table.refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    if tables.iter().any(|table| table.goes_on() && table.stored.lsn == Lsn::default()) {
         let place = behind_writers(session).await?.max(slot.confirmed);
         let new = tables.iter_mut().filter(|table| table.stored.lsn == Lsn::default());
         new.for_each(|table| table.start_at(place));
@@ -151,7 +164,7 @@ pub(super) async fn check_server(session: &Session) -> Result<()> {
 }
 
 /// Proves that the log tells the key of every changed row.
-async fn check_table(session: &Session, table: &Table) -> Result<()> {
+pub(super) async fn check_table(session: &Session, table: &Table) -> Result<()> {
     let relation = &table.relation;
     let name = &relation.name;
     let refused = |why: &str| Error::invalid(format!("{name} {why}"));
@@ -267,12 +280,12 @@ async fn begin(
     Lsn::try_from(place)
 }
 
-/// Proves that a slot still has all changes after the positions.
+/// Proves that a slot still has all changes after the positions; a table of which it has not is marked as refused.
 async fn check_slot(
     session: &Session,
     name: &str,
     slot: Option<Slot>,
-    tables: &[Table],
+    tables: &mut [Table],
 ) -> Result<Slot> {
     let Some(slot) = slot else {
         return Err(lost(format!("the replication slot \"{name}\" is gone")));
@@ -291,14 +304,15 @@ async fn check_slot(
     }
     let sql = "SELECT pg_catalog.pg_current_wal_insert_lsn()::text";
     let now = Lsn::try_from(field::<String>(&session.row(sql, &[]).await?, 0)?)?;
-    for table in tables.iter().filter(|table| table.stored.lsn != Lsn::default()) {
+    for table in tables.iter_mut().filter(|table| table.stored.lsn != Lsn::default()) {
         let (place, relation) = (table.stored.lsn, &table.relation.name);
         if slot.confirmed > place {
-            return Err(lost(format!(
+            table.refused = Some(lost(format!(
                 "the replication slot \"{name}\" was made anew or moved: it begins at {}, behind \
                  the position {place} of {relation}",
                 slot.confirmed
             )));
+            continue;
         }
         if place > now {
             return Err(lost(format!(

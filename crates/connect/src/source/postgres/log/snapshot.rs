@@ -34,7 +34,7 @@ impl Snapshots {
         tables: &mut [Table],
     ) -> Result<Option<ChangesPage>> {
         while let Some(table) = tables.get_mut(self.table) {
-            if !table.reads_whole() {
+            if !table.reads_whole() || !table.goes_on() {
                 self.table += 1;
                 continue;
             }
@@ -60,6 +60,12 @@ impl Snapshots {
             return Ok(Some(page));
         }
         Ok(None)
+    }
+
+    /// Gives up the read under way, whose table is then passed over; gives its place.
+    pub(super) fn give_up(&mut self) -> usize {
+        self.read = None;
+        self.table
     }
 }
 
@@ -125,7 +131,13 @@ impl Table {
             Stored { columns: Vec::new(), ..self.stored.clone() }.position()?
         };
         page.batch = none_deleted(&page.batch, self)?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at: None, widened: Vec::new() })
+        Ok(ChangesPage {
+            stream: self.stream,
+            page,
+            committed_at: None,
+            widened: Vec::new(),
+            stopped: None,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flywheel_base::task::compute;
-use flywheel_base::{Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp};
 
 use super::identity::{self, Turned, sorted_key};
 use super::lookup::{Given, Known, look_up};
@@ -17,6 +17,7 @@ use crate::postgres::{EPOCH_US, Session};
 use crate::source::postgres::PostgresStream;
 use crate::source::postgres::relation::Relation;
 use crate::source::{ChangesPage, ReadRequest};
+use crate::stop::{Fate, Stop};
 
 /// Pages of at least this many rows are put together away from the async threads.
 const COMPUTE_ROWS: usize = 500;
@@ -52,6 +53,10 @@ pub(super) struct Table {
     in_transaction: bool,
     /// Whether rows of the transaction under way were handed over.
     handed: bool,
+    /// Why it cannot be followed, as was found by a look at all tables; its last page is still to come.
+    pub(super) refused: Option<Error>,
+    /// Whether its last page was handed over.
+    over: bool,
 }
 
 /// What a page is made of.
@@ -92,6 +97,8 @@ impl Table {
             settled: (0, None),
             in_transaction: false,
             handed: false,
+            refused: None,
+            over: false,
         }
     }
 
@@ -257,6 +264,53 @@ impl Table {
         self.in_transaction = false;
     }
 
+    /// Whether the table is still followed.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.over && self.refused.is_none()
+    }
+
+    /// The page after which the table is followed no further, because of `error`; all of it that was committed before `reached`
+    /// is in this page or in earlier ones.
+    ///
+    /// # Errors
+    /// `error`, if it is not one of this table alone.
+    pub(super) async fn last_page(
+        &mut self,
+        session: &Session,
+        error: Error,
+        reached: Lsn,
+    ) -> Result<ChangesPage> {
+        let known = self.stored.lsn != Lsn::default() && !self.reads_whole();
+        let Some(fate) = Fate::of(&error, known) else { return Err(error) };
+        self.over = true;
+        if fate == Fate::Waits {
+            self.rows.clear();
+            self.bytes = 0;
+            return Ok(ChangesPage::last(self.stream, Position(serde_json::Value::Null), error));
+        }
+        if self.handed {
+            // The rest of them is with whoever reads, who gives it up by this page.
+            self.rows.clear();
+            self.at_us = None;
+            self.in_transaction = false;
+            self.handed = false;
+        } else {
+            self.abandon();
+        }
+        let stop = Stop::at(&self.told.max(reached).to_string(), &error);
+        let error = stop.first(error);
+        self.stored.stopped = Some(stop);
+        match self.page(session, reached).await {
+            Ok(page) => Ok(ChangesPage { stopped: Some(error), ..page }),
+            // What its last rows lack cannot be looked up any more, as the table is gone.
+            Err(failed) if Fate::of(&failed, true).is_some() => {
+                session.execute("ROLLBACK").await?;
+                Ok(ChangesPage::last(self.stream, self.position(self.told)?, error))
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
     /// Says that the table was emptied.
     pub(super) fn truncated(&mut self) {
         self.notice("table-truncated", "all rows of the table were removed at once".to_owned());
@@ -294,7 +348,7 @@ impl Table {
         } else {
             compute(move || build(parts, position)).await?
         };
-        Ok(ChangesPage { stream: self.stream, page, committed_at, widened })
+        Ok(ChangesPage { stream: self.stream, page, committed_at, widened, stopped: None })
     }
 
     /// The columns of the pages.

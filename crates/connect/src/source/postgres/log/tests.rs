@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::page::Position;
 use crate::source::contract::now;
-use crate::source::replica::{Target, catch_up, drain, rows, whole};
+use crate::source::replica::{Target, catch_up, drain, go_on, rows, whole};
 use crate::source::{ReadRequest, Source, SourceContext, SourceEntry};
 
 /// A server of its own: a transaction that another test leaves open would hold up new slots.

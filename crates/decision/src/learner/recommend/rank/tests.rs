@@ -38,6 +38,7 @@ fn shop(users: usize) -> Data {
         items,
         rows: events.len(),
         later: 0,
+        ahead: None,
         interactions: Interactions::new(users, 12, events).unwrap(),
         texts: None,
         vectors: None,

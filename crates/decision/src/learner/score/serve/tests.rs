@@ -92,8 +92,14 @@ fn rows_are_scored_as_the_learner_scores_them_bit_for_bit() {
         let frame = |seed| Frame::new("test", vec![contracts(seed, texts)]);
         let names = features(&frame(1), &settings).unwrap();
         let model = new_model(&settings, names.len()).unwrap();
-        let mut stored =
-            Stored { features: names, through: None, model, positives: 0, examples: 0 };
+        let mut stored = Stored {
+            features: names,
+            through: None,
+            model,
+            positives: 0,
+            examples: 0,
+            too_good: None,
+        };
         learn_rows(&frame(1), &settings, &mut stored).unwrap();
         let cells = matrix(&frame(2), &stored.features, settings.hashed.is_some()).unwrap();
         let written: Vec<u64> =
@@ -160,7 +166,8 @@ fn an_artifact_that_cannot_have_been_learned_is_refused() {
         let settings = settings(more);
         let model = new_model(&settings, 2).unwrap();
         let features = vec!["months".to_owned(), "charge".to_owned()];
-        let all = Stored { features, through: None, model, positives: 0, examples: 1 };
+        let all =
+            Stored { features, through: None, model, positives: 0, examples: 1, too_good: None };
         serde_json::to_vec(&all).unwrap()
     };
     for (more, path) in [

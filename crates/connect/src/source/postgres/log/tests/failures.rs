@@ -7,7 +7,7 @@ async fn fails(source: &dyn Source, request: &ChangesRequest) -> Error {
 }
 
 #[tokio::test]
-async fn a_truncated_table_stops_the_log_after_what_came_before() {
+async fn a_truncated_table_stops_after_what_came_before_and_the_others_go_on() {
     let database = Database::new(
         "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
          INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)",
@@ -18,32 +18,159 @@ async fn a_truncated_table_stops_the_log_after_what_came_before() {
     catch_up(&*source, &mut request, &mut targets).await;
     database.run("INSERT INTO t VALUES (2); INSERT INTO u VALUES (2)");
     database.run("BEGIN; INSERT INTO t VALUES (3); TRUNCATE u; COMMIT");
-    let mut pages = source.changes(&request);
-    let mut notices = Vec::new();
-    let error = loop {
-        match pages.next().await.unwrap() {
-            Ok(page) => {
-                targets[page.stream].apply(&page);
-                notices.extend(page.page.notices);
-            }
-            Err(error) => break error,
-        }
-    };
-    assert!(pages.next().await.is_none());
-    drop(pages);
+    database.run("INSERT INTO u VALUES (4); INSERT INTO t VALUES (4)");
+    let mut pages: Vec<ChangesPage> = Vec::new();
+    let mut read = source.changes(&request);
+    while let Some(page) = read.next().await {
+        pages.push(page.unwrap());
+    }
+    drop(read);
+    let notices = pages.iter().flat_map(|page| &page.page.notices);
+    let codes: Vec<&str> = notices.map(|notice| notice.code.as_str()).collect();
+    assert_eq!(codes, ["table-truncated"]);
+
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    let [(1, error)] = stopped.as_slice() else { panic!("{stopped:?}") };
     assert_eq!(error.kind(), ErrorKind::Blocked);
     assert!(error.message().contains("table \"public.u\" was truncated"), "{error:?}");
-    assert_eq!(notices[0].code, "table-truncated");
-    assert_eq!((targets[0].rows.len(), targets[1].rows.len()), (2, 2));
-    for (stream, target) in request.streams.iter_mut().zip(&targets) {
-        stream.from.clone_from(&target.position);
-    }
-    assert_eq!(fails(&*source, &request).await.kind(), ErrorKind::Blocked);
+    assert_eq!((targets[0].rows.len(), targets[1].rows.len()), (4, 2));
+    let stood = request.streams[1].from.clone();
+
+    // The next reads leave it as it is, and the server need not keep its log for it.
+    database.run("INSERT INTO u VALUES (5); INSERT INTO t VALUES (5)");
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    let [(1, again)] = stopped.as_slice() else { panic!("{stopped:?}") };
+    assert_eq!((again.message(), again.hint_text()), (error.message(), error.hint_text()));
+    assert_eq!((targets[0].rows.len(), targets[1].rows.len()), (5, 2));
+    assert_eq!(request.streams[1].from, stood);
+    source.acknowledge(&request).await.unwrap();
+    let reached = lsn(request.streams[0].from.as_ref().unwrap());
+    assert!(reached > lsn(stood.as_ref().unwrap()));
+    assert_eq!(database.slot("confirmed_flush_lsn"), reached.to_string());
+
     request.streams[1].from = None;
     targets[1] = Target::default();
     catch_up(&*source, &mut request, &mut targets).await;
+    database.run("INSERT INTO u VALUES (6); DELETE FROM u WHERE id = 4");
+    catch_up(&*source, &mut request, &mut targets).await;
     assert_eq!(targets[0].rows, whole(&*source, "t").await);
-    assert!(targets[1].rows.is_empty());
+    assert_eq!(targets[1].rows, whole(&*source, "u").await);
+    assert_eq!(targets[1].rows.len(), 2);
+}
+
+#[tokio::test]
+async fn tables_that_are_gone_or_lose_their_key_stop_alone_and_one_that_never_was_waits() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY);
+         CREATE TABLE w (id int PRIMARY KEY); INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)",
+    );
+    let source = database.source();
+    let mut request = database.request(&["t", "u", "w"]);
+    let mut targets = [Target::default(), Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("DROP TABLE u; ALTER TABLE w DROP CONSTRAINT w_pkey; INSERT INTO t VALUES (2)");
+    request.streams.push(ReadRequest::full(json!({ "table": "x" }), now()));
+    let mut targets = targets.to_vec();
+    targets.push(Target::default());
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    let streams: Vec<usize> = stopped.iter().map(|(stream, _)| *stream).collect();
+    assert_eq!(streams, [1, 2, 3], "{stopped:?}");
+    let kinds: Vec<ErrorKind> = stopped.iter().map(|(_, error)| error.kind()).collect();
+    assert_eq!(kinds, [ErrorKind::NotFound, ErrorKind::Invalid, ErrorKind::NotFound]);
+    assert_eq!(targets[0].rows, whole(&*source, "t").await);
+    assert_eq!(request.streams[3].from, None);
+
+    // One that comes to be is read, those that stopped stay where they are until they are read whole.
+    database.run(
+        "CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (7); INSERT INTO t VALUES (3);
+         ALTER TABLE w ADD PRIMARY KEY (id); CREATE TABLE x (id int PRIMARY KEY);
+         INSERT INTO x VALUES (8)",
+    );
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    let streams: Vec<usize> = stopped.iter().map(|(stream, _)| *stream).collect();
+    assert_eq!(streams, [1, 2], "{stopped:?}");
+    for at in [1, 2] {
+        request.streams[at].from = None;
+        targets[at] = Target::default();
+    }
+    catch_up(&*source, &mut request, &mut targets).await;
+    for (target, table) in targets.iter().zip(["t", "u", "w", "x"]) {
+        assert_eq!(target.rows, whole(&*source, table).await, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_keeps_no_log_once_every_table_has_stopped() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE busy (id int)");
+    let source = database.source();
+    let mut request = database.request(&["t"]);
+    let mut targets = [Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("TRUNCATE t");
+    assert_eq!(go_on(&*source, &mut request, &mut targets).await.len(), 1);
+    for _ in 0..2 {
+        database.run("INSERT INTO busy SELECT * FROM generate_series(1, 1000)");
+        let end: Lsn = database.run("SELECT pg_current_wal_lsn()").try_into().unwrap();
+        assert_eq!(go_on(&*source, &mut request, &mut targets).await.len(), 1);
+        source.acknowledge(&request).await.unwrap();
+        let kept: Lsn = database.slot("confirmed_flush_lsn").try_into().unwrap();
+        assert!(kept >= end, "{kept} is kept, of a log up to {end}");
+    }
+    request.streams[0].from = None;
+    targets = [Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("INSERT INTO t VALUES (1)");
+    catch_up(&*source, &mut request, &mut targets).await;
+    assert_eq!(targets[0].rows.len(), 1);
+}
+
+#[tokio::test]
+async fn a_table_that_waits_has_its_log_while_all_others_are_read_whole() {
+    let database =
+        Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    let mut request = database.request(&["t", "u"]);
+    let mut targets = [Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)");
+    let declared = request.streams[0].stream.clone();
+    for mut wrong in [json!({ "where": "id > 5" }), json!({ "primary_key": ["idd"] })] {
+        wrong["table"] = "t".into();
+        request.streams[0].stream = wrong;
+        request.streams[1].from = None;
+        targets[1] = Target::default();
+        let stopped = go_on(&*source, &mut request, &mut targets).await;
+        let [(0, error)] = stopped.as_slice() else { panic!("{stopped:?}") };
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        source.acknowledge(&request).await.unwrap();
+    }
+    database.run("INSERT INTO t VALUES (2); DELETE FROM u");
+    request.streams[0].stream = declared;
+    catch_up(&*source, &mut request, &mut targets).await;
+    assert_eq!(targets[0].rows.len(), 2);
+    for (target, table) in targets.iter().zip(["t", "u"]) {
+        assert_eq!(target.rows, whole(&*source, table).await, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_handed_over_in_part_is_given_up_with_its_table() {
+    let database =
+        Database::new("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    let mut request = database.request(&["t", "u"]);
+    request.streams.iter_mut().for_each(|stream| stream.page_rows = 3);
+    let mut targets = [Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    let rows = "SELECT * FROM generate_series(1, 10)";
+    database.run(&format!(
+        "BEGIN; INSERT INTO t {rows}; INSERT INTO u {rows}; TRUNCATE t; INSERT INTO t VALUES (50);
+         INSERT INTO u VALUES (50); COMMIT"
+    ));
+    let stopped = go_on(&*source, &mut request, &mut targets).await;
+    assert!(matches!(stopped.as_slice(), [(0, _)]), "{stopped:?}");
+    assert!(targets[0].rows.is_empty());
+    assert_eq!(targets[1].rows, whole(&*source, "u").await);
 }
 
 #[tokio::test]
