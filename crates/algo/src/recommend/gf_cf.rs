@@ -22,13 +22,13 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::sparse::{SparseRows, check_items, check_kept, strongest};
-use super::vector::{dot, widest};
+use super::vector::widest_of;
 use super::{Algorithm, Recommender, Scored, options};
 
 mod dense;
 mod spectrum;
 
-use spectrum::{Normalised, Spectrum};
+use spectrum::{LowPass, Normalised, Spectrum};
 
 /// The entry in the list of recommenders.
 pub const ALGORITHM: Algorithm = Algorithm {
@@ -118,23 +118,24 @@ impl GfCf {
         };
         let weight = options.low_pass as f32;
         let (owned, wanted) = (power(options.beta - 1.0), power(-options.beta));
-        let rows = holders.map_pairs(&user_squares, |item, pairs| {
-            let from = low_pass.as_ref().map_or(&[][..], |spectrum| spectrum.vector(item));
-            let mut weights = Vec::with_capacity(pairs.len());
-            widest(|| {
+        let rows = holders.map_pairs_together(&user_squares, |first, rows| {
+            for (item, pairs) in (first..).zip(rows.iter_mut()) {
                 for (other, sum) in pairs {
-                    let place = *other as usize;
-                    let mut value = sum * owned[item] * wanted[place];
-                    if let Some(spectrum) = &low_pass {
-                        value +=
-                            weight * items[item] * roots[place] * dot(from, spectrum.vector(place));
-                    }
-                    if value != 0.0 && value.is_finite() {
-                        weights.push((*other, value));
-                    }
+                    *sum = *sum * owned[item] * wanted[*other as usize];
                 }
+            }
+            if let Some(spectrum) = &low_pass {
+                let (items, roots) = (&items, &roots);
+                widest_of(LowPass { spectrum, first, rows, weight, items, roots });
+            }
+            let weighed = rows.iter_mut().map(|pairs| {
+                let mut weights = std::mem::take(pairs);
+                weights.retain(|(_, value)| *value != 0.0 && value.is_finite());
+                let mut kept = strongest(weights, options.kept_per_item);
+                kept.shrink_to_fit();
+                kept
             });
-            strongest(weights, options.kept_per_item)
+            weighed.collect()
         });
         Ok(Self { weights: SparseRows::new(data.item_count(), rows) })
     }

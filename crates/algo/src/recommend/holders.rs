@@ -10,6 +10,10 @@ use super::interactions::Interactions;
 
 /// Bits of one word of [`Sums::marks`].
 const WORD_BITS: usize = 64;
+/// The most items whose pairs are made together.
+const TOGETHER: usize = 128;
+/// As many pairs end what is made together (8 MB).
+const PAIRS_TOGETHER: usize = 1 << 20;
 
 /// Per item the users that have it, ascending.
 #[derive(Clone, Debug)]
@@ -67,15 +71,64 @@ impl<'a> Holders<'a> {
             .map_init(
                 || (Sums::new(count), Vec::new()),
                 |(sums, pairs), item| {
-                    for user in self.users(item) {
-                        let weight = user_weights[*user as usize];
-                        sums.add(self.data.items(*user as usize), weight);
-                    }
-                    sums.drain(pairs);
+                    self.sum_pairs(item, user_weights, sums, pairs);
                     make(item, pairs)
                 },
             )
             .collect()
+    }
+
+    /// As [`Holders::map_pairs`], for some items that follow each other at once: `make` gets the first of them and the pairs
+    /// of each, and says something of each. What it looks up for one pair is still near when the next item has that pair.
+    ///
+    /// # Cost
+    /// That of [`Holders::map_pairs`]; the pairs of [`TOGETHER`] items are live per thread, fewer if they have many.
+    pub(super) fn map_pairs_together<T: Send>(
+        &self,
+        user_weights: &[f32],
+        make: impl Fn(usize, &mut [Vec<(u32, f32)>]) -> Vec<T> + Sync,
+    ) -> Vec<T> {
+        let count = self.data.item_count();
+        let blocks: Vec<Vec<T>> = (0..count.div_ceil(TOGETHER))
+            .into_par_iter()
+            .map_init(
+                || Sums::new(count),
+                |sums, block| {
+                    let (mut made, mut rows, mut total) = (Vec::new(), Vec::new(), 0);
+                    let items = block * TOGETHER..count.min((block + 1) * TOGETHER);
+                    let mut first = items.start;
+                    for item in items {
+                        let mut pairs = Vec::new();
+                        self.sum_pairs(item, user_weights, sums, &mut pairs);
+                        total += pairs.len();
+                        rows.push(pairs);
+                        if total >= PAIRS_TOGETHER {
+                            made.extend(make(first, &mut rows));
+                            rows.clear();
+                            (first, total) = (item + 1, 0);
+                        }
+                    }
+                    made.extend(make(first, &mut rows));
+                    made
+                },
+            )
+            .collect();
+        blocks.into_iter().flatten().collect()
+    }
+
+    /// The pairs of one item, by sums that are empty before and after.
+    fn sum_pairs(
+        &self,
+        item: usize,
+        user_weights: &[f32],
+        sums: &mut Sums,
+        pairs: &mut Vec<(u32, f32)>,
+    ) {
+        for user in self.users(item) {
+            let weight = user_weights[*user as usize];
+            sums.add(self.data.items(*user as usize), weight);
+        }
+        sums.drain(pairs);
     }
 }
 
@@ -128,5 +181,7 @@ mod tests {
         assert_eq!(found[0], [(0, 11.0), (3, 10.0), (70, 11.0)]);
         assert_eq!(found[3], [(0, 10.0), (3, 110.0), (70, 10.0)]);
         assert!(found[5].is_empty());
+        let together = holders.map_pairs_together(&[1.0, 10.0, 100.0], |_, rows| rows.to_vec());
+        assert_eq!(together, found);
     }
 }

@@ -15,11 +15,13 @@ use rayon::prelude::*;
 
 use super::super::holders::Holders;
 use super::super::interactions::Interactions;
-use super::super::vector::widest;
+use super::super::vector::{Work, dot, widest};
 use super::dense::{descending, product, transposed_product};
 
 /// Columns that are applied together; a row of them fits the registers.
 const BLOCK: usize = 32;
+/// Items whose rows are looked up together; 512 KB of them at 256 directions, which fits the nearer cache.
+const TILE: usize = 512;
 /// Directions beyond the wanted ones, whose company makes the wanted ones exact sooner.
 const OVERSAMPLING: usize = 16;
 /// Of a Gram matrix in single precision, the share of the largest eigenvalue that is still a
@@ -142,7 +144,49 @@ fn gather(rows: &[[f32; BLOCK]], named: &[u32], scale: f32) -> [f32; BLOCK] {
 
 impl Spectrum {
     /// The row of an item: what each direction is there.
+    #[inline(always)]
     pub(super) fn vector(&self, item: usize) -> &[f32] {
         &self.vectors[item * self.rank..(item + 1) * self.rank]
+    }
+}
+
+/// Adds the low-pass filter to the pairs of items that follow each other, ascending in each row: `weight` · `items`ᵢ ·
+/// (VVᵀ)ᵢⱼ · `roots`ⱼ. Tile by tile of the other items, so that each of them comes from memory once for all rows.
+pub(super) struct LowPass<'a> {
+    /// V.
+    pub(super) spectrum: &'a Spectrum,
+    /// The item of the first row.
+    pub(super) first: usize,
+    /// The pairs of each item with what they are worth so far.
+    pub(super) rows: &'a mut [Vec<(u32, f32)>],
+    /// How much the filter weighs.
+    pub(super) weight: f32,
+    /// The factor of the item whose row it is.
+    pub(super) items: &'a [f32],
+    /// The factor of the other item.
+    pub(super) roots: &'a [f32],
+}
+
+impl Work for LowPass<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let Self { spectrum, first, rows, weight, items, roots } = self;
+        let mut done = vec![0; rows.len()];
+        for end in (TILE..items.len() + TILE).step_by(TILE) {
+            for (row, pairs) in rows.iter_mut().enumerate() {
+                let item = first + row;
+                let from = spectrum.vector(item);
+                let mut at = done[row];
+                while at < pairs.len() && (pairs[at].0 as usize) < end {
+                    let place = pairs[at].0 as usize;
+                    let smoothed = dot(from, spectrum.vector(place));
+                    pairs[at].1 += weight * items[item] * roots[place] * smoothed;
+                    at += 1;
+                }
+                done[row] = at;
+            }
+        }
     }
 }
