@@ -6,8 +6,6 @@
 //! the query, or the engine, which makes texts of what stands beside `||` or in `concat`. This comes after the engine has decided on
 //! types and before anything is computed. Moments within lists and structs are left to the engine, as are answers: what is no text
 //! in SQL is written by who shows it.
-//!
-//! The call has the name of the column it is about, as a cast has.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -64,7 +62,10 @@ fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::no(plan));
     }
     let schema = schema_of(&plan)?;
-    plan.map_expressions(|expr| as_texts(expr, &schema))
+    // What is above asks for a column by the name of the cast. In conditions nobody does, and those that are equal in a join stand
+    // beside the columns that they are made of.
+    let of_cast = !matches!(plan, LogicalPlan::Join(_) | LogicalPlan::Filter(_));
+    plan.map_expressions(|expr| expr.transform_up(|expr| Ok(written(expr, &schema, of_cast))))
 }
 
 /// The casts of an expression, at any depth, whose types are decided on.
@@ -72,7 +73,7 @@ fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 /// # Errors
 /// None of its own.
 pub(crate) fn as_texts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_up(|expr| Ok(written(expr, schema)))
+    expr.transform_up(|expr| Ok(written(expr, schema, true)))
 }
 
 /// What is cast to a text, and to which.
@@ -85,8 +86,8 @@ fn cast_to_text(expr: &Expr) -> Option<(&Expr, &DataType)> {
     matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View).then_some((of, kind))
 }
 
-/// One cast.
-fn written(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// One cast; the call has its name if `of_cast`, else one of its own.
+fn written(expr: Expr, schema: &DFSchema, of_cast: bool) -> Transformed<Expr> {
     let is_moment = |of: &Expr| matches!(of.get_type(schema), Ok(DataType::Timestamp(..)));
     let kind = cast_to_text(&expr).filter(|(of, _)| is_moment(of)).map(|(_, kind)| kind.clone());
     let Some(kind) = kind else { return Transformed::no(expr) };
@@ -95,7 +96,7 @@ fn written(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::TryCast(made) => (*made.expr, false),
         other => return Transformed::no(other),
     };
-    let function = Arc::new(ScalarUDF::from(MomentText::new(strict)));
+    let function = Arc::new(ScalarUDF::from(MomentText::new(strict, of_cast)));
     let call = Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![of]));
     Transformed::yes(if kind == DataType::Utf8 { call } else { cast(call, kind) })
 }
@@ -122,11 +123,13 @@ struct MomentText {
     signature: Signature,
     /// Whether it fails where a moment is out of the calendar's reach, or is NULL there.
     strict: bool,
+    /// Whether it has the name of the column it is about, as a cast has.
+    of_cast: bool,
 }
 
 impl MomentText {
-    fn new(strict: bool) -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable), strict }
+    fn new(strict: bool, of_cast: bool) -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable), strict, of_cast }
     }
 }
 
@@ -137,7 +140,8 @@ impl ScalarUDFImpl for MomentText {
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         match arguments {
-            [of] => Ok(of.schema_name().to_string()),
+            [of] if self.of_cast => Ok(of.schema_name().to_string()),
+            [of] => Ok(format!("{}({})", self.name(), of.schema_name())),
             _ => internal_err!("a text is made of one moment"),
         }
     }
