@@ -765,7 +765,7 @@ async fn replay_full(
     }
     // Only this stream: what is wrong with others is for their own run to say.
     for work in task::sync::works(sync).filter(|work| work.stream.stream == stream.stream) {
-        let landed = task::sync::one(workspace, recorder.run_id(), name, sync, work);
+        let landed = task::sync::one(workspace, recorder.run_id(), name, sync, work.again());
         for notice in Box::pin(landed).await?.notices {
             recorder.notice(format!("sync {}: {notice}", work.named(name)));
         }

@@ -185,6 +185,27 @@ streams:
 }
 
 #[test]
+fn files_that_stand_still_land_again_only_when_their_stream_is_declared_otherwise() {
+    let house = house();
+    house.ok(&["sync"]);
+    let version = || house.cell("select version from system.tables where name = 'raw.customers'");
+    let first = version();
+    house.ok(&["sync"]);
+    assert_eq!(version(), first, "nothing is new");
+    let sync = house.read("syncs/crm.yaml");
+    // Where a stream stands in its file says nothing of its rows.
+    house.write("syncs/crm.yaml", format!("# Customers of the CRM.\n{sync}"));
+    house.ok(&["sync"]);
+    assert_eq!(version(), first, "nothing is declared otherwise");
+    house.write("syncs/crm.yaml", sync.replace("value: full_name", "value: upper(full_name)"));
+    house.ok(&["sync"]);
+    let second = version();
+    assert_ne!(second, first);
+    house.ok(&["sync", "crm", "--restart"]);
+    assert_ne!(version(), second, "asked for");
+}
+
+#[test]
 fn what_a_condition_leaves_out_reaches_no_other_system_either() {
     let house = house();
     house.write("connections/out.yaml", "connection: out\ntype: jsonl\noptions: {folder: out}\n");

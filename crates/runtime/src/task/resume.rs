@@ -93,12 +93,20 @@ pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     if !whole || by_pages || sync.reads_lake() {
         return Ok(None);
     }
+    // Where it begins: one from the start is another one than one behind the last.
+    let from = serde_json::to_vec(&job.request.from)
+        .map_err(|error| Error::internal("a position cannot be described").caused_by(error))?;
+    Ok(Some(job.reading(digest::short(&[described(job)?.as_bytes(), &from]))))
+}
+
+/// A digest of what makes the rows of a stream those that land, apart from what its source holds.
+pub(super) fn described(job: &Job<'_>) -> Result<String> {
     let failed = |error| Error::internal("a stream cannot be described").caused_by(error);
     let stream = serde_json::to_vec(job.stream).map_err(failed)?;
     // With the values of its references: another database is another read.
     let settings = serde_json::to_vec(&job.request.stream).map_err(failed)?;
     let project = &job.workspace.project;
-    let connection = project.connections.get(&sync.connection);
+    let connection = project.connections.get(&job.sync.connection);
     let connection =
         connection.map(|connection| project.resolve_secrets(&connection.options)).transpose()?;
     let connection = serde_json::to_vec(&connection).map_err(failed)?;
@@ -110,15 +118,11 @@ pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
         .filter_map(|column| Some((column.name.clone(), Value::String(column.mask.clone()?))));
     let masks = project.resolve_secrets(&masks.collect())?;
     let masks = serde_json::to_vec(&masks).map_err(failed)?;
-    // Where it begins: one from the start is another one than one behind the last.
-    let from = serde_json::to_vec(&job.request.from).map_err(failed)?;
     let program = env!("CARGO_PKG_VERSION").as_bytes();
     // What was read before somebody was erased has their rows.
     let kept_out = job.kept_out.as_ref().map(Suppression::mark).unwrap_or_default();
     let kept_out = kept_out.as_bytes();
-    let digest =
-        digest::short(&[&stream, &settings, &connection, &masks, &from, program, kept_out]);
-    Ok(Some(job.reading(digest)))
+    Ok(digest::short(&[&stream, &settings, &connection, &masks, program, kept_out]))
 }
 
 /// Reads on behind what an attempt that was cut off had read, if there is one; none if the stream has to be read as ever.

@@ -320,6 +320,11 @@ impl Work<'_> {
         named(sync, self.stream, self.destination)
     }
 
+    /// The same, with what landed in the lake landing again even if the source stands still.
+    pub(crate) fn again(self) -> Self {
+        Self { anew: self.destination == LAKE, ..self }
+    }
+
     /// What it writes; two that write the same are not done at once.
     pub(crate) fn target(&self) -> String {
         match self.destination {
@@ -410,7 +415,7 @@ pub(crate) struct Job<'a> {
     pub(super) workspace: &'a Workspace,
     run_id: &'a str,
     sync_name: &'a str,
-    sync: &'a Sync,
+    pub(super) sync: &'a Sync,
     /// The source's type.
     pub(super) connector: &'a str,
     errors: &'a Errors,
@@ -424,6 +429,8 @@ pub(crate) struct Job<'a> {
     there: Option<SchemaRef>,
     app: String,
     sequence: i64,
+    /// Whether it lands again what landed already.
+    anew: bool,
     /// Who was erased and is kept out.
     pub(super) kept_out: Option<Suppression>,
     /// Rows that were left out before the read was cut off behind which this one goes on.
@@ -586,6 +593,7 @@ pub(crate) async fn job<'a>(
         there: head.map(|head| SchemaRef::clone(&head.schema)),
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
+        anew: false,
         kept_out: Suppression::of(workspace, stream)?,
         filtered_before: 0,
     })
@@ -750,6 +758,7 @@ async fn land(
     let mut job = job(workspace, run_id, name, sync, stream).await?;
     if work.anew {
         job.request.from = None;
+        job.anew = true;
     }
     let reading = resume::reading(&job, sync)?;
     let mut pace = Pace::of(sync);
@@ -909,6 +918,10 @@ pub(crate) async fn commit(
     Ok(landed)
 }
 
+/// What a position that tells the content of all that was read is kept with: how it landed. The same files make other rows
+/// once their stream is declared otherwise.
+const LANDED_AS: &str = "landed_as";
+
 /// What a read amounts to before its rows are committed.
 struct Settled {
     landed: Landed,
@@ -933,15 +946,19 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
         ..Landed::default()
     };
     let nothing = BTreeSet::new();
-    let Some(position) = tally.position else {
+    let Some(mut position) = tally.position else {
         return Ok(Settled { landed, position: None, met: nothing });
     };
+    let whole = job.stream.read == Read::Full && job.source.position_tells_content();
+    if whole && let Some(position) = position.0.as_object_mut() {
+        position.insert(LANDED_AS.to_owned(), resume::described(job)?.into());
+    }
     let head = job.workspace.lake.head(&job.at).await?;
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
     // Nothing new was read and the table stands: a commit would only wake the models above it.
     let unchanged = known.is_some_and(|last| last.position == position.0);
-    let same = job.stream.read == Read::Full && job.source.position_tells_content();
-    if unchanged && (tally.rows == 0 || same) {
+    let stands = if whole { !job.anew } else { tally.rows == 0 };
+    if unchanged && stands {
         landed.rows_unchanged = tally.rows;
         landed.version = head.map(|head| head.version);
         return Ok(Settled { landed, position: None, met: nothing });
