@@ -19,9 +19,9 @@ use cpu::cpu_s;
 use flywheel_algo::recommend::evaluate::{Depth, judge_lists};
 use flywheel_algo::recommend::interactions::{Interaction, Interactions};
 use flywheel_algo::recommend::serve::{Request, ranking};
+use flywheel_algo::recommend::together::each;
 use flywheel_algo::recommend::{Training, fit};
 use flywheel_base::{Error, Result};
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 /// How many items each list has.
@@ -46,12 +46,12 @@ fn main() -> Result<()> {
     let (start, training) = (cpu_s()?, Training::new(&split.train));
     let model = fit(&algorithm, &training, &options)?;
     let fitted = cpu_s()?;
-    let list = |user| {
-        let history = split.train.history(user, None);
-        let ranked = ranking(&[&*model], &history, &Request::new(LISTED));
-        ranked.iter().map(|scored| scored.item).collect::<Vec<u32>>()
-    };
-    let lists: Vec<Vec<u32>> = (0..split.test.len()).into_par_iter().map(list).collect();
+    let people: Vec<usize> = (0..split.test.len()).collect();
+    let history = |user| split.train.history(user, None);
+    let lists: Vec<Vec<u32>> = each(&[&*model], &people, history, |models, _, history| {
+        let ranked = ranking(models, history, &Request::new(LISTED));
+        ranked.iter().map(|scored| scored.item).collect()
+    });
     let listed = cpu_s()?;
     let found = judge_lists(&lists, &split.test, split.train.item_count(), DEPTH)?;
     let counts = format!(

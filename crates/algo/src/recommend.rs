@@ -39,6 +39,7 @@ pub mod serve;
 pub mod sessions;
 pub mod sparse;
 pub mod tfidf;
+pub mod together;
 mod vector;
 
 use std::fmt;
@@ -108,6 +109,15 @@ pub trait Recommender: Send + Sync + fmt::Debug {
     ///
     /// An empty answer means "no evidence for this history": fall back to popularity.
     fn score(&self, history: &UserHistory) -> Vec<Scored>;
+
+    /// [`Recommender::score`] of each of several people: the same numbers. Models that go through all of their items for each
+    /// answer go through them once for all of these.
+    ///
+    /// # Cost
+    /// Memory for the scores of all of them at once.
+    fn score_all(&self, histories: &[UserHistory]) -> Vec<Vec<Scored>> {
+        histories.iter().map(|history| self.score(history)).collect()
+    }
 
     /// The source that speaks most for `item`: the algorithm itself unless it is made of several.
     fn source(&self, _history: &UserHistory, _item: u32) -> &'static str {

@@ -139,19 +139,24 @@ impl Blend {
         &self,
         history: &UserHistory,
     ) -> impl Iterator<Item = (&dyn Recommender, Vec<Scored>)> {
-        self.sources.iter().map(move |(model, weight)| {
-            let ranked = best(model.score(history), DEPTH);
-            let top = ranked.first().map_or(1.0, |first| first.score.abs().max(f64::MIN_POSITIVE));
-            let scaled = ranked.iter().enumerate().map(|(rank, scored)| Scored {
-                item: scored.item,
-                score: weight
-                    * match self.scale {
-                        Scale::Rank => 1.0 / (RANK_OFFSET + 1.0 + rank as f64),
-                        Scale::Score => scored.score / top,
-                    },
-            });
-            (&**model, scaled.collect())
-        })
+        self.sources
+            .iter()
+            .map(move |(model, weight)| (&**model, self.share(model.score(history), *weight)))
+    }
+
+    /// What a source of that weight gives to each item by its scores.
+    fn share(&self, scores: Vec<Scored>, weight: f64) -> Vec<Scored> {
+        let ranked = best(scores, DEPTH);
+        let top = ranked.first().map_or(1.0, |first| first.score.abs().max(f64::MIN_POSITIVE));
+        let scaled = ranked.iter().enumerate().map(|(rank, scored)| Scored {
+            item: scored.item,
+            score: weight
+                * match self.scale {
+                    Scale::Rank => 1.0 / (RANK_OFFSET + 1.0 + rank as f64),
+                    Scale::Score => scored.score / top,
+                },
+        });
+        scaled.collect()
     }
 
     /// For each of `items` the place of the source with the largest share in it, ties to the earlier one.
@@ -189,6 +194,15 @@ impl Blend {
     }
 }
 
+/// Adds shares to the sums of their items.
+fn add(sums: &mut [f64], shares: &[Scored]) {
+    for Scored { item, score } in shares {
+        if let Some(sum) = sums.get_mut(*item as usize) {
+            *sum += score;
+        }
+    }
+}
+
 impl Recommender for Blend {
     fn algorithm(&self) -> &'static str {
         ALGORITHM.name
@@ -200,14 +214,18 @@ impl Recommender for Blend {
 
     fn score(&self, history: &UserHistory) -> Vec<Scored> {
         let mut sums = vec![0.0; self.item_count];
-        for (_, shares) in self.shares(history) {
-            for Scored { item, score } in shares {
-                if let Some(sum) = sums.get_mut(item as usize) {
-                    *sum += score;
-                }
+        self.shares(history).for_each(|(_, shares)| add(&mut sums, &shares));
+        non_zero(&sums)
+    }
+
+    fn score_all(&self, histories: &[UserHistory]) -> Vec<Vec<Scored>> {
+        let mut sums = vec![vec![0.0; self.item_count]; histories.len()];
+        for (model, weight) in &self.sources {
+            for (sums, scores) in sums.iter_mut().zip(model.score_all(histories)) {
+                add(sums, &self.share(scores, *weight));
             }
         }
-        non_zero(&sums)
+        sums.iter().map(|sums| non_zero(sums)).collect()
     }
 
     fn source(&self, history: &UserHistory, item: u32) -> &'static str {

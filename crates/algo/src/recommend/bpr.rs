@@ -15,7 +15,7 @@ use super::codec::{Reader, Writer, damaged};
 use super::ease::strongest_owned;
 use super::history::UserHistory;
 use super::interactions::Interactions;
-use super::vector::{Products, Work, add_scaled, dot, widest_of};
+use super::vector::{Products, Work, add_scaled, dot, products_of_all, widest_of};
 use super::{Algorithm, Recommender, Scored, options};
 
 /// The entry in the list of recommenders.
@@ -314,6 +314,15 @@ impl Recommender for Bpr {
         }
         let person = self.fold_in(history);
         widest_of(Products { items: &self.items, person: &person })
+    }
+
+    fn score_all(&self, histories: &[UserHistory]) -> Vec<Vec<Scored>> {
+        let person = |history: &UserHistory| {
+            let known = history.owned().iter().any(|owned| self.known(owned.item));
+            known.then(|| self.fold_in(history))
+        };
+        let people: Vec<Option<Vec<f32>>> = histories.iter().map(person).collect();
+        products_of_all(&self.items, self.options.factors + 1, &people)
     }
 
     /// The owned item whose numbers are nearest, popularity left out.

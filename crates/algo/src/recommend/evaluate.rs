@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Recommender;
 use super::interactions::Interactions;
 use super::serve::{OwnedItems, Request, rank};
+use super::together;
 
 /// A training period and what its users had to do with afterwards.
 ///
@@ -251,21 +252,17 @@ fn judge(
     (depth, surprises): Measure<'_>,
     owned: OwnedItems,
 ) -> Vec<Worth> {
-    (0..split.test.len())
-        .into_par_iter()
-        .filter_map(|user| {
-            let sought = sought(split, user, owned);
-            if sought.is_empty() {
-                return None;
-            }
-            let history = split.train.history(user, Some(split.at));
-            let request = Request { owned, ..Request::new(depth.recall.max(depth.ndcg)) };
-            let ranked = rank(models, &history, &request);
-            let listed = ranked.chosen.iter().map(|(scored, _)| scored.item).collect();
-            let known = Known::of(split.train.items(user).len());
-            Some(worth(listed, &sought, (depth, surprises), known))
-        })
-        .collect()
+    let sought = |user| sought(split, user, owned);
+    let people: Vec<usize> =
+        (0..split.test.len()).into_par_iter().filter(|user| !sought(*user).is_empty()).collect();
+    let request = Request { owned, ..Request::new(depth.recall.max(depth.ndcg)) };
+    let history = |user| split.train.history(user, Some(split.at));
+    together::each(models, &people, history, |models, user, history| {
+        let ranked = rank(models, history, &request);
+        let listed = ranked.chosen.iter().map(|(scored, _)| scored.item).collect();
+        let known = Known::of(split.train.items(user).len());
+        worth(listed, &sought(user), (depth, surprises), known)
+    })
 }
 
 /// The items to be found, ascending.

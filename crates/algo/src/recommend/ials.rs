@@ -19,7 +19,7 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
-use super::vector::{Products, Work, dot, widest_of};
+use super::vector::{Products, Work, dot, products_of_all, widest_of};
 use super::{Algorithm, Reason, Recommender, Scored, options};
 
 mod limits;
@@ -315,6 +315,14 @@ impl Recommender for Ials {
             return Vec::new();
         }
         widest_of(Products { items: &self.items, person: &person })
+    }
+
+    fn score_all(&self, histories: &[UserHistory]) -> Vec<Vec<Scored>> {
+        let person = |history| {
+            Some(self.fold_in(history)).filter(|person| person.iter().any(|number| *number != 0.0))
+        };
+        let people: Vec<Option<Vec<f32>>> = histories.iter().map(person).collect();
+        products_of_all(&self.items, self.options.factors, &people)
     }
 
     fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {

@@ -144,6 +144,62 @@ impl Work for Products<'_> {
     }
 }
 
+/// Items that stay near while all people go over them.
+const NEAR_ITEMS: usize = 8 * TILE;
+
+/// [`Products`] of several people, each with the same numbers as alone: items are read from memory once for all of them.
+struct ProductsOfAll<'a> {
+    /// Items × width, item by item.
+    items: &'a [f32],
+    /// People × width.
+    people: &'a [f32],
+    width: usize,
+}
+
+impl Work for ProductsOfAll<'_> {
+    type Made = Vec<Vec<Scored>>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<Vec<Scored>> {
+        let Self { items, people, width } = self;
+        let mut made = Vec::with_capacity(people.len() / width);
+        for _ in people.chunks_exact(width) {
+            made.push(Vec::with_capacity(items.len() / width));
+        }
+        for (block, near) in items.chunks(NEAR_ITEMS * width).enumerate() {
+            let first = block * NEAR_ITEMS;
+            for (person, scores) in people.chunks_exact(width).zip(&mut made) {
+                each_product(near, person, |place, product| {
+                    let score = f64::from(product);
+                    if score != 0.0 && score.is_finite() {
+                        scores.push(Scored { item: (first + place) as u32, score });
+                    }
+                });
+            }
+        }
+        made
+    }
+}
+
+/// The scores of all items for each of `people`, as [`Products`] finds them; none for who has no numbers.
+///
+/// # Shape
+/// `items` is items × `width`, item by item; each person has `width` numbers.
+pub(super) fn products_of_all(
+    items: &[f32],
+    width: usize,
+    people: &[Option<Vec<f32>>],
+) -> Vec<Vec<Scored>> {
+    let rows: Vec<f32> = people.iter().flatten().flatten().copied().collect();
+    let mut made =
+        widest_of(ProductsOfAll { items, people: &rows, width: width.max(1) }).into_iter();
+    let of = |person: &Option<Vec<f32>>| match person {
+        Some(_) => made.next().unwrap_or_default(),
+        None => Vec::new(),
+    };
+    people.iter().map(of).collect()
+}
+
 /// Adds the sum of `scales` · `sources`, rows of whole lanes, to `target`.
 #[inline(always)]
 pub(super) fn add_all_scaled(target: &mut [f32], scales: [f32; TILE], sources: [&[f32]; TILE]) {
@@ -179,24 +235,34 @@ fn sum_of(sums: &[f32; LANES]) -> f32 {
     folded(sums)
 }
 
-/// [`sum_of`] of four.
+/// [`sum_of`] of four, lane by lane of what is left of each.
 #[inline(never)]
 fn sums_of(sums: &[[f32; LANES]; TILE]) -> [f32; TILE] {
     let [first, second, third, fourth] = sums;
-    [folded(first), folded(second), folded(third), folded(fourth)]
+    let left = [quartered(first), quartered(second), quartered(third), quartered(fourth)];
+    // Lanes are added where they lie, before they are put side by side: otherwise the compiler moves all of them about first.
+    let left = std::hint::black_box(left);
+    let mut made = [0.0; TILE];
+    for row in 0..TILE {
+        made[row] = (left[row][0] + left[row][2]) + (left[row][1] + left[row][3]);
+    }
+    made
 }
 
 #[inline(always)]
 fn folded(sums: &[f32; LANES]) -> f32 {
-    let mut sums = *sums;
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
+    let left = quartered(sums);
+    (left[0] + left[2]) + (left[1] + left[3])
+}
+
+/// What is left of the lanes when halves were added twice.
+#[inline(always)]
+fn quartered(sums: &[f32; LANES]) -> [f32; LANES / 4] {
+    let mut left = [0.0; LANES / 4];
+    for lane in 0..LANES / 4 {
+        left[lane] = (sums[lane] + sums[lane + 8]) + (sums[lane + 4] + sums[lane + 12]);
     }
-    sums[0]
+    left
 }
 
 /// Lines of numbers by panels of [`LANES`] columns: what a product walks through lies side by side. Row by row, lines a
@@ -395,6 +461,23 @@ mod tests {
             let expected = lines.chunks(width).map(|line| dot(line, &p[..width])).enumerate();
             assert_eq!(found, expected.collect::<Vec<_>>(), "{width} {count}");
         }
+    }
+
+    #[test]
+    fn people_together_get_what_each_gets_alone() {
+        for (width, items) in [(16, NEAR_ITEMS * 2 + 7), (33, 5), (48, NEAR_ITEMS), (7, 0)] {
+            let number = |place: usize| ((place * 7919) % 23) as f32 / 7.0 - 1.5;
+            let all: Vec<f32> = (0..items * width).map(number).collect();
+            let row = |from: usize| Some((from..from + width).map(number).collect::<Vec<f32>>());
+            let people = [row(3), None, row(11), row(0), None];
+            let together = products_of_all(&all, width, &people);
+            let alone = people.iter().map(|person| match person {
+                Some(person) => widest_of(Products { items: &all, person }),
+                None => Vec::new(),
+            });
+            assert_eq!(together, alone.collect::<Vec<_>>(), "{width} {items}");
+        }
+        assert!(products_of_all(&[1.0; 16], 16, &[]).is_empty());
     }
 
     #[test]

@@ -13,12 +13,11 @@ use flywheel_algo::recommend::interactions::{Interaction, Interactions, Vocabula
 use flywheel_algo::recommend::rank::{Ranker, facts};
 use flywheel_algo::recommend::rules::{Placed, Similar};
 use flywheel_algo::recommend::serve::{List, OwnedItems};
-use flywheel_algo::recommend::{Recommender, Training, fit, load};
+use flywheel_algo::recommend::{Recommender, Training, fit, load, together};
 use flywheel_base::calendar::{moment_of, shown_at, time_zone};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm, TuneMeasure};
 use flywheel_warehouse::WriteMode;
-use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -645,20 +644,21 @@ fn lists(
     now: Timestamp,
 ) -> Result<Vec<Vec<Placed>>> {
     let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
-    let sources = Sources { models, ranker, facts: &data.facts };
     let wanted = Wanted::top(settings.top);
     let nobody = data.users.len();
-    (0..=nobody)
-        .into_par_iter()
-        .map(|user| {
-            let history = if user == nobody {
-                UserHistory::empty(Some(now.micros()))
-            } else {
-                data.interactions.history(user, Some(now.micros()))
-            };
-            Ok(data.listing.list(&sources, &history, now, &wanted)?.items)
-        })
-        .collect()
+    let people: Vec<usize> = (0..=nobody).collect();
+    let history = |user| {
+        if user == nobody {
+            UserHistory::empty(Some(now.micros()))
+        } else {
+            data.interactions.history(user, Some(now.micros()))
+        }
+    };
+    let lists = together::each(&models, &people, history, |models, _, history| {
+        let sources = Sources { models: models.to_vec(), ranker, facts: &data.facts };
+        Ok(data.listing.list(&sources, history, now, &wanted)?.items)
+    });
+    lists.into_iter().collect()
 }
 
 fn judge(data: &Data, asked: &Asked, border: Timestamp) -> Result<Vec<Measure>> {

@@ -14,7 +14,7 @@ use crate::tally::Tally;
 use crate::{Result, figures, process, python};
 
 /// How often each side runs.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 /// What both sides compute, as both name it.
 const SAME_START: &str = "k-means from given centres";

@@ -13,7 +13,7 @@ use crate::tally::Tally;
 use crate::{Result, figures, process, python};
 
 /// How often each contestant runs.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 /// The threads of ours; the peer's are set in its script.
 const THREADS: &str = "2";
