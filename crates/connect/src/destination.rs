@@ -210,6 +210,16 @@ pub trait Destination: Send + Sync {
     /// As [`Destination::check`].
     async fn progress(&self, request: &WriteRequest) -> Result<Progress>;
 
+    /// Throws away the rows of a replacement that an earlier run staged and that [`Destination::progress`] tells of: the next
+    /// writer begins without them. Readers of the target see no difference.
+    ///
+    /// # Errors
+    /// As [`Destination::check`].
+    async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+        let _ = request;
+        Ok(())
+    }
+
     /// Proves that a table that is there can find rows by the key of `request`, where that is known before the
     /// first row. Makes nothing.
     ///

@@ -114,7 +114,7 @@ mod open {
     use futures::stream::BoxStream;
 
     use super::read::{DriverRead, discover};
-    use super::write::{Session, progress};
+    use super::write::{Session, forget_staged, progress};
     use super::{Dialect, MODES};
     use crate::blocking::SessionWriter;
     use crate::connections::Connections;
@@ -330,6 +330,11 @@ mod open {
         async fn progress(&self, request: &WriteRequest) -> Result<Progress> {
             let (open, request) = (Arc::clone(&self.open), request.clone());
             task::compute(move || progress(open.as_ref(), &request)).await
+        }
+
+        async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+            let (open, request) = (Arc::clone(&self.open), request.clone());
+            task::compute(move || forget_staged(open.as_ref(), &request)).await
         }
 
         async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {

@@ -245,6 +245,17 @@ impl<F: OutputFormat> Destination for OutputFolder<F> {
         .await
     }
 
+    async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+        let (_, place) = self.target(request)?;
+        let app = request.app.clone();
+        task::compute(move || {
+            let mut manifest = Manifest::load(&place, &app)?;
+            manifest.forget_staged();
+            manifest.save(&place)
+        })
+        .await
+    }
+
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
         check_mode(F::NAME, MODES, request.mode)?;
         let (format, place) = self.target(request)?;

@@ -168,6 +168,24 @@ async fn a_replacement_goes_on_from_its_last_staged_commit_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_replacement_that_is_forgotten_leaves_no_row_in_the_next_one() {
+    for (case, mode, name) in all().filter(|(_, mode, _)| *mode == WriteMode::Replace) {
+        write(&case, mode, 1, &[&[(9, "old")]]).await;
+        let mut writer = case.writer(mode).await;
+        writer.write(&rows(mode, &[(1, "a"), (2, "b")])).await.unwrap();
+        writer.commit(&checkpoint(2)).await.unwrap();
+        drop(writer);
+        let request = case.request(mode, Arc::new(Schema::empty()));
+        case.destination().forget_staged(&request).await.unwrap();
+        let progress = case.progress(mode).await;
+        assert_eq!(progress, Progress { committed: Some(checkpoint(1)), staged: None }, "{name}");
+        assert_eq!(case.seen().await, ["9 old"], "{name}");
+        write(&case, mode, 2, &[&[(2, "x")]]).await;
+        assert_eq!(case.seen().await, ["2 x"], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_replacement_that_is_staged_whole_is_finished_by_a_run_that_knows_no_columns() {
     for (case, mode, name) in all().filter(|(_, mode, _)| *mode == WriteMode::Replace) {
         write(&case, mode, 1, &[&[(9, "old")]]).await;

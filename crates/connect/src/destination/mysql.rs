@@ -110,6 +110,14 @@ impl Destination for Tables {
         Ok(progress)
     }
 
+    async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+        let named = self.named(request)?;
+        let mut connection = self.server.connect().await?;
+        named.state.forget_staged(&mut connection).await?;
+        connection.close().await;
+        Ok(())
+    }
+
     async fn ready(&self, request: &WriteRequest) -> Result<()> {
         let named = self.named(request)?;
         let mut connection = self.server.connect().await?;

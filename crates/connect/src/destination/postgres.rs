@@ -89,6 +89,12 @@ impl Destination for Database {
         Ok(progress)
     }
 
+    async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+        let session = self.server.connect().await?;
+        let name = TableName::find(&session, &target_of(request)?.table).await?;
+        State::new(&request.app, &name).forget_staged(&session).await
+    }
+
     async fn ready(&self, request: &WriteRequest) -> Result<()> {
         let session = self.server.connect().await?;
         let name = TableName::find(&session, &target_of(request)?.table).await?;

@@ -135,6 +135,14 @@ impl Destination for Tables {
         .await
     }
 
+    async fn forget_staged(&self, request: &WriteRequest) -> Result<()> {
+        let (database, table, app) = (self.database.clone(), table(request)?, request.app.clone());
+        task::compute(move || {
+            state::forget_staged(&database, &open(&database, false)?, &app, &table)
+        })
+        .await
+    }
+
     async fn ready(&self, request: &WriteRequest) -> Result<()> {
         if !matches!(request.mode, WriteMode::Merge | WriteMode::Mirror) {
             return Ok(());

@@ -49,6 +49,22 @@ pub(super) fn progress(open: &dyn Open, request: &WriteRequest) -> Result<Progre
     place.progress(link.as_mut())
 }
 
+/// Forgets the rows of a replacement that is not continued.
+///
+/// # Errors
+/// What is wrong with the database.
+pub(super) fn forget_staged(open: &dyn Open, request: &WriteRequest) -> Result<()> {
+    let target = target(request)?;
+    let (mut link, dialect) = open.open()?;
+    let place =
+        Place { dialect, numbered: open.numbered(dialect), app: &request.app, target: &target };
+    let progress = Progress { staged: None, ..place.progress(link.as_mut())? };
+    link.begin()?;
+    place.store(link.as_mut(), &progress)?;
+    link.commit()?;
+    Ok(())
+}
+
 fn target(request: &WriteRequest) -> Result<String> {
     let DriverTarget { table } = settings("target", request.target.clone())?;
     if table.trim().is_empty() || table.contains('\0') {

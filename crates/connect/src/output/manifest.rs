@@ -120,6 +120,12 @@ impl Manifest {
         Progress { committed: self.committed.clone(), staged: self.staged.clone() }
     }
 
+    /// Forgets a replacement that is not continued; its parts are swept away by the next writer.
+    pub(crate) fn forget_staged(&mut self) {
+        self.staged = None;
+        self.parts.clear();
+    }
+
     /// Whether a checkpoint is committed or staged already.
     pub(crate) fn has(&self, checkpoint: &Checkpoint) -> bool {
         [&self.committed, &self.staged]

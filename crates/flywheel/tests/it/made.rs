@@ -206,6 +206,85 @@ fn files_that_stand_still_land_again_only_when_their_stream_is_declared_otherwis
 }
 
 #[test]
+fn a_full_read_of_a_database_lands_no_row_once_its_condition_lets_none_through() {
+    let house = House::new();
+    let database = rusqlite::Connection::open(house.path("shop.db")).unwrap();
+    database
+        .execute_batch(
+            "create table t (id integer primary key, n int); insert into t values (1, 5), (2, 6)",
+        )
+        .unwrap();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: sqlite\noptions: {path: shop.db}\n",
+    );
+    let sync = "sync: s\nconnection: shop\nstreams:\n  - {stream: t, options: {table: t}, read: full, write: replace}\n";
+    house.write("syncs/s.yaml", sync);
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select count(*) from raw.t"), ["2"]);
+    house.write("syncs/s.yaml", sync.replace("read: full", "only: n > 100, read: full"));
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select count(*) from raw.t"), ["0"]);
+}
+
+#[test]
+fn a_replacement_that_broke_off_does_not_go_on_with_rows_of_another_declaration_or_from_its_start()
+{
+    // A commit of a destination has 100,000 rows: the first ones are staged when the read breaks off.
+    let rows = |bad: &str| {
+        let mut text = "id\n".to_owned();
+        for id in 0..130_000 {
+            match id == 120_000 {
+                true => text.push_str(bad),
+                false => text.push_str(&id.to_string()),
+            }
+            text.push('\n');
+        }
+        text
+    };
+    for anew in [false, true] {
+        let house = House::new();
+        house.write(
+            "connections/files.yaml",
+            "connection: files\ntype: csv\noptions: {folder: data}\n",
+        );
+        house.write(
+            "connections/out.yaml",
+            "connection: out\ntype: jsonl\noptions: {folder: out}\n",
+        );
+        let sync = "sync: s
+connection: files
+destination: out
+errors: {max_bad_rows: 0}
+streams:
+  - stream: ids
+    options: {path: ids.csv}
+    target: {path: ids.jsonl}
+    read: full
+    write: replace
+    columns:
+      - {name: id, type: int64}
+      - {name: code, value: \"concat('a', id)\"}
+";
+        house.write("syncs/s.yaml", sync);
+        house.write("data/ids.csv", rows("bad"));
+        house.fails(3, &["sync"]);
+        house.write("data/ids.csv", rows("120000"));
+        let prefix = if anew { "a" } else { "b" };
+        if anew {
+            house.ok(&["sync", "s", "--restart"]);
+        } else {
+            house.write("syncs/s.yaml", sync.replace("'a'", "'b'"));
+            house.ok(&["sync", "s"]);
+        }
+        let sent = house.read("out/ids.jsonl");
+        assert_eq!(sent.lines().count(), 130_000, "anew: {anew}");
+        let code = format!("\"code\":\"{prefix}");
+        assert!(sent.lines().all(|line| line.contains(&code)), "anew: {anew}");
+    }
+}
+
+#[test]
 fn what_a_condition_leaves_out_reaches_no_other_system_either() {
     let house = house();
     house.write("connections/out.yaml", "connection: out\ntype: jsonl\noptions: {folder: out}\n");

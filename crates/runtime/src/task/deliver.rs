@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use super::changes::reader;
 use super::repeated::Repeated;
+use super::resume;
 use super::share::Share;
 use super::source_types::{Types, app_of};
 use super::sync::{
@@ -59,6 +60,16 @@ pub(crate) async fn deliver(
     let source = source(workspace, sync, stream).await?;
     let request = write_request(workspace, name, sync, stream, destination)?;
     let mut progress = target.progress(&request).await?;
+    let declared = resume::declared(workspace, stream)?;
+    // Rows of another declaration do not go with those that are still to be read.
+    let stale = |staged: &Checkpoint| {
+        let before = Staged::of(staged).declared;
+        anew || before.is_some_and(|before| before != declared)
+    };
+    if progress.staged.as_ref().is_some_and(stale) {
+        target.forget_staged(&request).await?;
+        progress.staged = None;
+    }
     if progress.staged.as_ref().is_some_and(|staged| Staged::of(staged).complete) {
         target.writer(&request).await?.finish().await?;
         progress = target.progress(&request).await?;
@@ -85,6 +96,7 @@ pub(crate) async fn deliver(
         sync,
         stream,
         mapping,
+        declared,
         destination,
         connector: entry.name,
         target: target.as_ref(),
@@ -232,13 +244,19 @@ struct Staged {
     read: Position,
     /// Whether it had ended there, so that the rows only wait to be swapped in.
     complete: bool,
+    /// How the rows are declared, as a digest; earlier versions did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    declared: Option<String>,
 }
 
 impl Staged {
     /// What a checkpoint says; one that another mode wrote says nothing of an end.
     fn of(checkpoint: &Checkpoint) -> Self {
-        serde_json::from_value(checkpoint.position.0.clone())
-            .unwrap_or_else(|_| Self { read: checkpoint.position.clone(), complete: false })
+        serde_json::from_value(checkpoint.position.0.clone()).unwrap_or_else(|_| Self {
+            read: checkpoint.position.clone(),
+            complete: false,
+            declared: None,
+        })
     }
 }
 
@@ -269,6 +287,8 @@ struct Delivery<'a> {
     name: &'a str,
     sync: &'a Sync,
     mapping: Mapping,
+    /// How its rows are declared, as a digest.
+    declared: String,
     stream: &'a Stream,
     /// The connection that is written.
     destination: &'a str,
@@ -399,7 +419,8 @@ impl Delivery<'_> {
         self.sequence += 1;
         let stored = match self.replaces() {
             true => {
-                let staged = Staged { read: position.clone(), complete };
+                let declared = Some(self.declared.clone());
+                let staged = Staged { read: position.clone(), complete, declared };
                 let failed = |error| Error::internal("a position is no JSON").caused_by(error);
                 Position(serde_json::to_value(staged).map_err(failed)?)
             }

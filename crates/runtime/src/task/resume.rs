@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, ErrorKind, Result, digest};
 use flywheel_connect::Position;
-use flywheel_project::resource::sync::{Read, Sync};
+use flywheel_project::resource::sync::{Read, Stream, Sync};
 use flywheel_warehouse::{Load, Reading, WriteMode};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::sync::{Job, Landed, Tally, load_all};
+use crate::Workspace;
 use crate::erase::Suppression;
 
 /// How often rows become durable on their way, unless the sync says otherwise.
@@ -93,36 +94,39 @@ pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     if !whole || by_pages || sync.reads_lake() {
         return Ok(None);
     }
-    // Where it begins: one from the start is another one than one behind the last.
-    let from = serde_json::to_vec(&job.request.from)
-        .map_err(|error| Error::internal("a position cannot be described").caused_by(error))?;
-    Ok(Some(job.reading(digest::short(&[described(job)?.as_bytes(), &from]))))
-}
-
-/// A digest of what makes the rows of a stream those that land, apart from what its source holds.
-pub(super) fn described(job: &Job<'_>) -> Result<String> {
     let failed = |error| Error::internal("a stream cannot be described").caused_by(error);
-    let stream = serde_json::to_vec(job.stream).map_err(failed)?;
+    let declared = declared(job.workspace, job.stream)?;
     // With the values of its references: another database is another read.
     let settings = serde_json::to_vec(&job.request.stream).map_err(failed)?;
     let project = &job.workspace.project;
-    let connection = project.connections.get(&job.sync.connection);
+    let connection = project.connections.get(&sync.connection);
     let connection =
         connection.map(|connection| project.resolve_secrets(&connection.options)).transpose()?;
     let connection = serde_json::to_vec(&connection).map_err(failed)?;
-    // Another key of a mask makes other values of the same ones.
-    let masks = job
-        .stream
-        .columns
-        .iter()
-        .filter_map(|column| Some((column.name.clone(), Value::String(column.mask.clone()?))));
-    let masks = project.resolve_secrets(&masks.collect())?;
-    let masks = serde_json::to_vec(&masks).map_err(failed)?;
+    // Where it begins: one from the start is another one than one behind the last.
+    let from = serde_json::to_vec(&job.request.from).map_err(failed)?;
     let program = env!("CARGO_PKG_VERSION").as_bytes();
     // What was read before somebody was erased has their rows.
     let kept_out = job.kept_out.as_ref().map(Suppression::mark).unwrap_or_default();
     let kept_out = kept_out.as_bytes();
-    Ok(digest::short(&[&stream, &settings, &connection, &masks, program, kept_out]))
+    let digest =
+        digest::short(&[declared.as_bytes(), &settings, &connection, &from, program, kept_out]);
+    Ok(Some(job.reading(digest)))
+}
+
+/// A digest of what a project says of the rows of a stream: the same source makes other rows with another one. Where the
+/// source is has no part in it, nor have the credentials for it, which may be new ones in each run.
+pub(super) fn declared(workspace: &Workspace, stream: &Stream) -> Result<String> {
+    let failed = |error| Error::internal("a stream cannot be described").caused_by(error);
+    // Another key of a mask makes other values of the same ones.
+    let masks = stream
+        .columns
+        .iter()
+        .filter_map(|column| Some((column.name.clone(), Value::String(column.mask.clone()?))));
+    let masks = workspace.project.resolve_secrets(&masks.collect())?;
+    let masks = serde_json::to_vec(&masks).map_err(failed)?;
+    let stream = serde_json::to_vec(stream).map_err(failed)?;
+    Ok(digest::short(&[&stream, &masks]))
 }
 
 /// Reads on behind what an attempt that was cut off had read, if there is one; none if the stream has to be read as ever.

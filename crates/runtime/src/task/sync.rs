@@ -415,7 +415,7 @@ pub(crate) struct Job<'a> {
     pub(super) workspace: &'a Workspace,
     run_id: &'a str,
     sync_name: &'a str,
-    pub(super) sync: &'a Sync,
+    sync: &'a Sync,
     /// The source's type.
     pub(super) connector: &'a str,
     errors: &'a Errors,
@@ -429,6 +429,8 @@ pub(crate) struct Job<'a> {
     there: Option<SchemaRef>,
     app: String,
     sequence: i64,
+    /// How the rows of a full read are declared, as a digest.
+    declared: Option<String>,
     /// Whether it lands again what landed already.
     anew: bool,
     /// Who was erased and is kept out.
@@ -563,6 +565,10 @@ pub(crate) async fn job<'a>(
     let share = Share::of(sync)?;
     let source = source(workspace, sync, stream).await?;
     let mapping = mapping(workspace, sync, stream)?;
+    let declared = match stream.read {
+        Read::Full => Some(resume::declared(workspace, stream)?),
+        Read::Incremental | Read::Cdc => None,
+    };
     let at = location_of(&destination(stream)?)?;
     let app = format!("sync/{name}/{}", stream.stream);
     let head = workspace.lake.head(&at).await?;
@@ -593,6 +599,7 @@ pub(crate) async fn job<'a>(
         there: head.map(|head| SchemaRef::clone(&head.schema)),
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
+        declared,
         anew: false,
         kept_out: Suppression::of(workspace, stream)?,
         filtered_before: 0,
@@ -918,8 +925,8 @@ pub(crate) async fn commit(
     Ok(landed)
 }
 
-/// What a position that tells the content of all that was read is kept with: how it landed. The same files make other rows
-/// once their stream is declared otherwise.
+/// What the position of a full read is kept with: how it landed. The same source makes other rows once its stream is declared
+/// otherwise.
 const LANDED_AS: &str = "landed_as";
 
 /// What a read amounts to before its rows are committed.
@@ -949,15 +956,18 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     let Some(mut position) = tally.position else {
         return Ok(Settled { landed, position: None, met: nothing });
     };
-    let whole = job.stream.read == Read::Full && job.source.position_tells_content();
-    if whole && let Some(position) = position.0.as_object_mut() {
-        position.insert(LANDED_AS.to_owned(), resume::described(job)?.into());
+    if let (Some(declared), Some(position)) = (&job.declared, position.0.as_object_mut()) {
+        position.insert(LANDED_AS.to_owned(), declared.clone().into());
     }
     let head = job.workspace.lake.head(&job.at).await?;
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
     // Nothing new was read and the table stands: a commit would only wake the models above it.
     let unchanged = known.is_some_and(|last| last.position == position.0);
-    let stands = if whole { !job.anew } else { tally.rows == 0 };
+    let none_read = tally.rows == 0 && tally.rejected.is_empty();
+    let stands = match job.stream.read {
+        Read::Full => !job.anew && (none_read || job.source.position_tells_content()),
+        Read::Incremental | Read::Cdc => tally.rows == 0,
+    };
     if unchanged && stands {
         landed.rows_unchanged = tally.rows;
         landed.version = head.map(|head| head.version);

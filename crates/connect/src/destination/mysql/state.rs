@@ -155,6 +155,13 @@ impl State {
         }
     }
 
+    /// Forgets a replacement that is not continued.
+    pub(super) async fn forget_staged(&self, connection: &mut Connection) -> Result<()> {
+        let sql = format!("DELETE FROM {} WHERE app = ? AND target = ? AND stage = ?", self.table);
+        let row = (&self.app, &self.target, Stage::Staged.name());
+        connection.first::<mysql_async::Row>(&sql, row).await.map(drop)
+    }
+
     /// Makes what was staged the committed checkpoint, in a transaction of its own.
     pub(super) async fn promote(
         &self,
@@ -171,9 +178,7 @@ impl State {
         let (position, stage) = (checkpoint.position.0.to_string(), Stage::Committed.name());
         let row = (&self.app, &self.target, stage, checkpoint.sequence, position);
         connection.first::<mysql_async::Row>(&sql, row).await?;
-        let sql = format!("DELETE FROM {} WHERE app = ? AND target = ? AND stage = ?", self.table);
-        let row = (&self.app, &self.target, Stage::Staged.name());
-        connection.first::<mysql_async::Row>(&sql, row).await?;
+        self.forget_staged(connection).await?;
         connection.run("COMMIT").await
     }
 }

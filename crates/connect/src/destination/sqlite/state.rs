@@ -91,7 +91,7 @@ pub(super) fn store(
         .map_err(|error| database.fail(error))
 }
 
-/// Forgets the staged checkpoint within the open transaction.
+/// Forgets the staged checkpoint: within the transaction, if one is open.
 pub(super) fn forget_staged(
     database: &Database,
     connection: &Connection,
