@@ -228,21 +228,21 @@ fn a_full_read_of_a_database_lands_no_row_once_its_condition_lets_none_through()
 }
 
 #[test]
-fn a_replacement_that_broke_off_does_not_go_on_with_rows_of_another_declaration_or_from_its_start()
-{
+fn a_replacement_that_broke_off_goes_on_only_behind_rows_of_its_declaration_and_its_file() {
     // A commit of a destination has 100,000 rows: the first ones are staged when the read breaks off.
-    let rows = |bad: &str| {
+    let rows = |first: &str, bad: &str| {
         let mut text = "id\n".to_owned();
         for id in 0..130_000 {
-            match id == 120_000 {
-                true => text.push_str(bad),
-                false => text.push_str(&id.to_string()),
+            match id {
+                0 => text.push_str(first),
+                120_000 => text.push_str(bad),
+                _ => text.push_str(&id.to_string()),
             }
             text.push('\n');
         }
         text
     };
-    for anew in [false, true] {
+    for meanwhile in ["declared otherwise", "asked to begin anew", "changed where it was read"] {
         let house = House::new();
         house.write(
             "connections/files.yaml",
@@ -267,20 +267,28 @@ streams:
       - {name: code, value: \"concat('a', id)\"}
 ";
         house.write("syncs/s.yaml", sync);
-        house.write("data/ids.csv", rows("bad"));
+        house.write("data/ids.csv", rows("0", "bad"));
         house.fails(3, &["sync"]);
-        house.write("data/ids.csv", rows("120000"));
-        let prefix = if anew { "a" } else { "b" };
-        if anew {
-            house.ok(&["sync", "s", "--restart"]);
-        } else {
-            house.write("syncs/s.yaml", sync.replace("'a'", "'b'"));
-            house.ok(&["sync", "s"]);
+        let (mut first, mut code) = ("0", "a");
+        match meanwhile {
+            "declared otherwise" => {
+                code = "b";
+                house.write("syncs/s.yaml", sync.replace("'a'", "'b'"));
+            }
+            "asked to begin anew" => {}
+            _ => first = "777777",
         }
+        house.write("data/ids.csv", rows(first, "120000"));
+        match meanwhile {
+            "asked to begin anew" => house.ok(&["sync", "s", "--restart"]),
+            _ => house.ok(&["sync", "s"]),
+        };
         let sent = house.read("out/ids.jsonl");
-        assert_eq!(sent.lines().count(), 130_000, "anew: {anew}");
-        let code = format!("\"code\":\"{prefix}");
-        assert!(sent.lines().all(|line| line.contains(&code)), "anew: {anew}");
+        assert_eq!(sent.lines().count(), 130_000, "{meanwhile}");
+        let row = format!("{{\"id\":{first},\"code\":\"{code}{first}\"}}");
+        assert_eq!(sent.lines().next(), Some(row.as_str()), "{meanwhile}");
+        let code = format!("\"code\":\"{code}");
+        assert!(sent.lines().all(|line| line.contains(&code)), "{meanwhile}");
     }
 }
 

@@ -20,7 +20,7 @@ use flywheel_connect::source::ReadRequest;
 use flywheel_connect::{
     DestinationContext, DestinationEntry, Mapping, Page, Position, RAW_BYTES_MAX, Rejected,
 };
-use flywheel_project::resource::sync::{NewColumns, Read, Stream, Sync, Write};
+use flywheel_project::resource::sync::{LAKE, NewColumns, Read, Stream, Sync, Write};
 use flywheel_warehouse::DELETED;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -78,8 +78,20 @@ pub(crate) async fn deliver(
     let share = Share::of(sync)?;
     let types = Types::open(workspace, app_of(name, stream, destination), request.new_columns)?;
     let from = start(stream, &progress).filter(|_| !anew);
-    let read = read_request(workspace, stream, &mapping, from)?;
-    let mut read = share.limit(read);
+    let asked =
+        |from| Ok::<_, Error>(share.limit(read_request(workspace, stream, &mapping, from)?));
+    let mut read = asked(from)?;
+    if progress.staged.is_some()
+        && !resume::leads_on_still(source.as_ref(), connector(workspace, sync), stream.read, &read)
+            .await?
+    {
+        tracing::info!(
+            "a replacement that broke off begins anew, as what it had read is not as it was"
+        );
+        target.forget_staged(&request).await?;
+        progress.staged = None;
+        read = asked(None)?;
+    }
     if progress.committed.is_some() {
         lands_already(stream, &mut read.columns, |_| true);
     }
@@ -130,6 +142,12 @@ pub(crate) async fn deliver(
         delivery.landed.notices.extend(tell_source(source.as_ref(), reader, &read, stored).await);
     }
     Ok(delivery.landed)
+}
+
+/// The connector a sync reads by.
+fn connector<'a>(workspace: &'a Workspace, sync: &Sync) -> &'a str {
+    let connection = workspace.project.connections.get(&sync.connection);
+    connection.map_or(LAKE, |connection| &connection.connector)
 }
 
 /// Builds the destination of a connection.

@@ -13,7 +13,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, ErrorKind, Result, digest};
-use flywheel_connect::Position;
+use flywheel_connect::source::ReadRequest;
+use flywheel_connect::{Position, Source};
 use flywheel_project::resource::sync::{Read, Stream, Sync};
 use flywheel_warehouse::{Load, Reading, WriteMode};
 use futures::{StreamExt, stream};
@@ -56,6 +57,41 @@ fn leads_on(read: Read, Position(position): &Position) -> bool {
     !position.is_null() && !ended && !unordered
 }
 
+/// Whether a read may go by numbered pages, which say nothing of the rows on them once time has passed.
+fn by_pages(connector: &str, read: Read) -> bool {
+    BY_PAGES.contains(&connector) || (read == Read::Full && ONLY_INCREMENTAL.contains(&connector))
+}
+
+/// Whether a read of a stream can go on from where `request` says, behind rows that an attempt that was cut off had kept.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] if the source, which has to be asked, is away.
+pub(super) async fn leads_on_still(
+    source: &dyn Source,
+    connector: &str,
+    read: Read,
+    request: &ReadRequest,
+) -> Result<bool> {
+    let Some(from) = &request.from else { return Ok(true) };
+    if !leads_on(read, from) || by_pages(connector, read) {
+        return Ok(false);
+    }
+    is_as_read(source, read, request).await
+}
+
+/// As [`Source::is_as_read`] for full reads; the rows of others are told apart by what they go by.
+async fn is_as_read(source: &dyn Source, read: Read, request: &ReadRequest) -> Result<bool> {
+    if read != Read::Full {
+        return Ok(true);
+    }
+    match source.is_as_read(request).await {
+        Ok(stands) => Ok(stands),
+        Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
+        // The source does not know the position any more.
+        Err(_) => Ok(false),
+    }
+}
+
 /// When rows become durable.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -89,9 +125,7 @@ impl Pace {
 /// What tells the read of a stream from others; none if it cannot go on behind its rows.
 pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     let whole = matches!(job.mode(), WriteMode::Append | WriteMode::Replace);
-    let by_pages = BY_PAGES.contains(&job.connector)
-        || (job.stream.read == Read::Full && ONLY_INCREMENTAL.contains(&job.connector));
-    if !whole || by_pages || sync.reads_lake() {
+    if !whole || by_pages(job.connector, job.stream.read) || sync.reads_lake() {
         return Ok(None);
     }
     let failed = |error| Error::internal("a stream cannot be described").caused_by(error);
@@ -144,17 +178,13 @@ pub(super) async fn go_on(
     let position = Position(reached.position);
     let own = job.request.from.replace(position.clone());
     job.filtered_before = reached.filtered;
-    let stands = match job.stream.read {
-        Read::Full => job.source.is_as_read(&job.request).await,
-        Read::Incremental | Read::Cdc => Ok(true),
-    };
-    match stands {
+    match is_as_read(job.source.as_ref(), job.stream.read, &job.request).await {
         Ok(true) => {}
-        Err(error) if error.kind() == ErrorKind::Unavailable => {
+        Err(error) => {
             load.leave().await;
             return Err(error);
         }
-        Ok(false) | Err(_) => {
+        Ok(false) => {
             tracing::info!(
                 "a read that was cut off begins anew, as what it had read is not as it was"
             );
