@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::belief::Belief;
 use self::counts::Counts;
 use crate::stats::finite;
+use crate::wide::{Work, widest_of};
 
 /// The most actions of one bandit.
 pub const ACTIONS_MAX: usize = 1000;
@@ -117,35 +118,31 @@ impl Bandit {
                     .collect();
                 chances::largest_beta(&posteriors)
             }
-            Known::Believed(known) => {
-                let known = candidates.iter().map(|at| &known[*at]);
-                self.believed(row, known)
-            }
+            Known::Believed(known) => self.believed(row, known, candidates),
         };
         chances::mix(&mut made, self.options.explore);
         made
     }
 
-    fn believed<'a>(&self, row: &[f64], known: impl Iterator<Item = &'a Belief>) -> Vec<f64> {
-        let deviation = |one: &Belief| one.variance(row, self.left(one.at())).sqrt();
+    fn believed(&self, row: &[f64], known: &[Belief], candidates: &[usize]) -> Vec<f64> {
+        let values = |width: f64| {
+            let values = widest_of(Values { bandit: self, row, known, candidates, width });
+            values.into_iter()
+        };
+        let means = || values(0.0).map(|(mean, _)| mean).collect::<Vec<_>>();
         match self.options.algorithm {
             Algorithm::LinUcb { width } => {
-                let hopes: Vec<f64> =
-                    known.map(|one| one.mean(row) + width * deviation(one)).collect();
+                let hopes: Vec<f64> = values(width).map(|(mean, spread)| mean + spread).collect();
                 chances::best(&hopes)
             }
             Algorithm::LinThompson { width } | Algorithm::LogisticThompson { width } => {
-                let posteriors: Vec<(f64, f64)> =
-                    known.map(|one| (one.mean(row), width * deviation(one))).collect();
+                let posteriors: Vec<(f64, f64)> = values(width).collect();
                 chances::largest_normal(&posteriors)
             }
             Algorithm::SquareCb { sharpness } => {
-                let means: Vec<f64> = known.map(|one| one.mean(row)).collect();
-                chances::inverse_gap(&means, sharpness * (self.rewards as f64).sqrt())
+                chances::inverse_gap(&means(), sharpness * (self.rewards as f64).sqrt())
             }
-            Algorithm::EpsilonGreedy | Algorithm::BetaThompson => {
-                chances::best(&known.map(|one| one.mean(row)).collect::<Vec<_>>())
-            }
+            Algorithm::EpsilonGreedy | Algorithm::BetaThompson => chances::best(&means()),
         }
     }
 
@@ -346,6 +343,34 @@ impl Bandit {
             }
         }
         Ok(())
+    }
+}
+
+/// The expected value of each candidate and `width` times its deviation, for the widest instructions.
+struct Values<'a> {
+    bandit: &'a Bandit,
+    row: &'a [f64],
+    known: &'a [Belief],
+    candidates: &'a [usize],
+    width: f64,
+}
+
+impl Work for Values<'_> {
+    type Made = Vec<(f64, f64)>;
+
+    #[inline(always)]
+    fn work(self) -> Self::Made {
+        let Self { bandit, row, known, candidates, width } = self;
+        let mut values = Vec::with_capacity(candidates.len());
+        for action in candidates {
+            let one = &known[*action];
+            let mut spread = 0.0;
+            if width > 0.0 {
+                spread = width * one.variance(row, bandit.left(one.at())).sqrt();
+            }
+            values.push((one.mean(row), spread));
+        }
+        values
     }
 }
 

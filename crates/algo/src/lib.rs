@@ -21,3 +21,4 @@ pub mod segment;
 pub mod sketch;
 pub mod stats;
 pub mod uplift;
+mod wide;

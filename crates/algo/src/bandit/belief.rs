@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::triangle::{add_scaled, add_square, dot, inverse, product, quadratic, triangle};
+use crate::wide::{Work, widest_of};
 
 /// Rewards after which the covariance is made anew from the precision.
 const REFRESH_AFTER: u32 = 1024;
@@ -65,11 +66,13 @@ impl Belief {
     }
 
     /// The expected value at `row`: a reward, or its log-odds.
+    #[inline(always)]
     pub(super) fn mean(&self, row: &[f64]) -> f64 {
         dot(&self.weights, row)
     }
 
     /// The variance of the value at `row`, when `left` of all evidence is not forgotten; never above the ridge's.
+    #[inline(always)]
     pub(super) fn variance(&self, row: &[f64], left: f64) -> f64 {
         let prior = dot(row, row) / self.pace.ridge;
         (quadratic(&self.covariance, row).max(0.0) / left.max(LEFT_MIN)).min(prior)
@@ -116,11 +119,7 @@ impl Belief {
 
     /// Adds `curve` · `row`·`rowᵀ` to the precision and moves the weights along the slope `miss`.
     fn step(&mut self, row: &[f64], curve: f64, miss: f64) {
-        let seen = product(&self.covariance, row);
-        let scale = 1.0 / (1.0 + curve * dot(&seen, row).max(0.0));
-        add_scaled(&mut self.weights, &seen, scale * miss);
-        add_square(&mut self.precision, row, curve);
-        add_square(&mut self.covariance, &seen, -curve * scale);
+        widest_of(Step { belief: self, row, curve, miss });
         self.pace.since += 1;
     }
 
@@ -152,6 +151,28 @@ impl Belief {
         self.pace.ridge_left += other.pace.ridge_left;
         self.pace.at = now;
         self.rebuild(ridge);
+    }
+}
+
+/// What an observation does to a belief, for the widest instructions.
+struct Step<'a> {
+    belief: &'a mut Belief,
+    row: &'a [f64],
+    curve: f64,
+    miss: f64,
+}
+
+impl Work for Step<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let Self { belief, row, curve, miss } = self;
+        let seen = product(&belief.covariance, row);
+        let scale = 1.0 / (1.0 + curve * dot(&seen, row).max(0.0));
+        add_scaled(&mut belief.weights, &seen, scale * miss);
+        add_square(&mut belief.precision, row, curve);
+        add_square(&mut belief.covariance, &seen, -curve * scale);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Symmetric matrices as their lower triangle, row by row: the arithmetic of beliefs.
 //!
 //! A decision reads the triangles of all actions, so this is where its time goes: loops over equal
-//! indexes become vector code even where iterators are not inlined.
+//! indexes become vector code even where iterators are not inlined, and what is inlined into
+//! [`crate::wide::widest_of`] gets the widest there is. No product is fused with a sum: all processors
+//! find the same bits, with few lanes or many.
 
 /// The numbers that are multiplied side by side.
 const LANES: usize = 8;
@@ -55,6 +57,7 @@ pub(super) fn inverse(matrix: &[f64], width: usize) -> Option<Vec<f64>> {
 }
 
 /// A symmetric matrix, given as its lower triangle, times `row`.
+#[inline(always)]
 pub(super) fn product(lower: &[f64], row: &[f64]) -> Vec<f64> {
     let mut made = vec![0.0; row.len()];
     for at in 0..row.len() {
@@ -70,7 +73,7 @@ pub(super) fn product(lower: &[f64], row: &[f64]) -> Vec<f64> {
 /// `rowᵀ · matrix · row` for a symmetric matrix given as its lower triangle.
 ///
 /// Four lines are added up at once: that keeps the processor's lanes full and the sums in its cache.
-#[inline]
+#[inline(always)]
 pub(super) fn quadratic(lower: &[f64], row: &[f64]) -> f64 {
     let mut sums = vec![0.0; row.len()];
     let mut diagonal = 0.0;
@@ -101,7 +104,7 @@ pub(super) fn quadratic(lower: &[f64], row: &[f64]) -> f64 {
 }
 
 /// Adds four lines, each scaled, to `target`, whose length is a multiple of [`BLOCK`].
-#[inline]
+#[inline(always)]
 fn add_four(target: &mut [f64], [a, b, c, d]: [&[f64]; BLOCK], [w, x, y, z]: [f64; BLOCK]) {
     let (target, _) = target.as_chunks_mut::<BLOCK>();
     let count = target.len();
@@ -116,7 +119,7 @@ fn add_four(target: &mut [f64], [a, b, c, d]: [&[f64]; BLOCK], [w, x, y, z]: [f6
 }
 
 /// `target += scale · values`, over as many numbers as the shorter one has.
-#[inline]
+#[inline(always)]
 pub(super) fn add_scaled(target: &mut [f64], values: &[f64], scale: f64) {
     let count = target.len().min(values.len());
     let (target, values) = (&mut target[..count], &values[..count]);
@@ -126,6 +129,7 @@ pub(super) fn add_scaled(target: &mut [f64], values: &[f64], scale: f64) {
 }
 
 /// Adds `scale · values·valuesᵀ` to a lower triangle.
+#[inline(always)]
 pub(super) fn add_square(lower: &mut [f64], values: &[f64], scale: f64) {
     let mut rest = lower;
     for (at, value) in values.iter().enumerate() {
@@ -138,7 +142,7 @@ pub(super) fn add_square(lower: &mut [f64], values: &[f64], scale: f64) {
 }
 
 /// The sum of products, over as many numbers as the shorter one has; the order of additions is fixed.
-#[inline]
+#[inline(always)]
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let count = a.len().min(b.len());
     let (a_parts, a_rest) = a[..count].as_chunks::<LANES>();

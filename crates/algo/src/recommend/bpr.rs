@@ -15,8 +15,9 @@ use super::codec::{Reader, Writer, damaged};
 use super::ease::strongest_owned;
 use super::history::UserHistory;
 use super::interactions::Interactions;
-use super::vector::{Products, Work, add_scaled, dot, products_of_all, widest_of};
+use super::vector::{Products, add_scaled, dot, products_of_all};
 use super::{Algorithm, Recommender, Scored, options};
+use crate::wide::{Work, widest_of};
 
 /// The entry in the list of recommenders.
 pub const ALGORITHM: Algorithm = Algorithm {

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{Reader, Writer, damaged};
 use super::history::{Owned, UserHistory};
-use super::vector::{Work, add_scaled, dot, each_product, widest_of};
+use super::vector::{add_scaled, dot, each_product};
 use super::{Algorithm, Recommender, Scored, Training, options};
+use crate::wide::{Work, widest_of};
 
 /// The entry in the list of recommenders.
 pub const ALGORITHM: Algorithm = Algorithm {

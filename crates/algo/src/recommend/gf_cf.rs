@@ -22,8 +22,8 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::sparse::{SparseRows, check_items, check_kept, strongest};
-use super::vector::widest_of;
 use super::{Algorithm, Recommender, Scored, options};
+use crate::wide::widest_of;
 
 mod dense;
 mod spectrum;

@@ -19,8 +19,9 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
-use super::vector::{Products, Work, dot, products_of_all, widest_of};
+use super::vector::{Products, dot, products_of_all};
 use super::{Algorithm, Reason, Recommender, Scored, options};
+use crate::wide::{Work, widest_of};
 
 mod limits;
 mod solve;

@@ -5,9 +5,8 @@
 //! numbers. One without such an instruction (x86 before 2013) finds them slowly. Plain indexes stay in registers where
 //! adaptors of iterators were calls.
 
-use faer::traits::pulp::{Arch, Simd, WithSimd};
-
 use super::Scored;
+use crate::wide::{Work, widest_of};
 
 /// Numbers that are worked on together; rows that [`product`], [`dots`] and [`add_gram`] take are as wide as some of them.
 pub(super) const LANES: usize = 16;
@@ -16,39 +15,6 @@ pub(super) const TILE: usize = 4;
 /// Rows that [`product`] works on together: their sums and one line fill sixteen registers of eight numbers.
 pub(super) const PRODUCT_ROWS: usize = 6;
 const ZERO: [f32; LANES] = [0.0; LANES];
-
-/// Does `work` with the widest instructions there are; what shall use them is inlined into it.
-///
-/// A large closure is not, and then has the narrowest: give it as [`Work`].
-pub(super) fn widest<T>(work: impl FnOnce() -> T) -> T {
-    Arch::new().dispatch(work)
-}
-
-/// Work for [`widest_of`].
-pub(super) trait Work {
-    /// What it gives.
-    type Made;
-
-    /// Does it. Has to be `#[inline(always)]`, as has all that it calls and no closure of its own may be large.
-    fn work(self) -> Self::Made;
-}
-
-/// Does work of any size with the widest instructions there are.
-pub(super) fn widest_of<W: Work>(work: W) -> W::Made {
-    Arch::new().dispatch(Wide(work))
-}
-
-/// Work as the dispatch takes it.
-struct Wide<W>(W);
-
-impl<W: Work> WithSimd for Wide<W> {
-    type Output = W::Made;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> W::Made {
-        self.0.work()
-    }
-}
 
 /// The inner product of two rows of the same length, always summed in the same order.
 #[inline(always)]
@@ -423,6 +389,7 @@ fn add_lanes(target: &mut [f32; LANES], scale: f32, source: &[f32; LANES]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wide::widest;
 
     #[test]
     fn lanes_and_the_rest_are_both_counted() {

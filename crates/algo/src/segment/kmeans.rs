@@ -1,5 +1,7 @@
 //! k-means clustering whose labels mean the same from one run to the next.
 
+mod bounds;
+mod distance;
 mod lloyd;
 mod scale;
 
@@ -8,11 +10,15 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::finite;
+use distance::{Panels, square_distance};
 use lloyd::Fit;
 use scale::Scale;
 
 /// The largest number of clusters.
 pub const CLUSTERS_MAX: usize = 10_000;
+
+/// Values that are looked at together.
+const PIECE: usize = 4096;
 
 /// Fresh starts beside the earlier centres when rows are grouped again.
 pub const RESTARTS_AGAIN: usize = 2;
@@ -129,7 +135,7 @@ fn search(
     let scale = Scale::fit(rows, columns, options.scaling);
     let scaled = scale.apply(rows);
     let most = options.iterations_max;
-    let kept = before.map(|centres| scale.apply(centres));
+    let kept = before.map(|centres| scale.apply(centres).into_owned());
     let starts = options.restarts.max(usize::from(before.is_none()));
     // The earlier centres come first: of equal fits the first is kept.
     let starts: Vec<Option<usize>> =
@@ -162,9 +168,10 @@ impl Clusters {
     pub fn assign(&self, rows: &[f64]) -> Result<Vec<usize>> {
         let columns = self.scale.columns();
         width(rows, columns)?;
-        let centres = self.scale.apply(&self.centres.concat());
+        let centres = self.centres.concat();
+        let centres = self.scale.apply(&centres);
         let scaled = self.scale.apply(rows);
-        Ok(scaled.chunks_exact(columns).map(|row| lloyd::nearest(row, &centres).0).collect())
+        Ok(Panels::of(&centres, columns).nearest(&scaled))
     }
 
     /// Renames the clusters after the nearest ones of an earlier run, so that "cluster 2" stays the
@@ -189,9 +196,10 @@ impl Clusters {
         }
         let earlier = previous.concat();
         width(&earlier, columns)?;
-        let (from, to) = (self.scale.apply(&self.centres.concat()), self.scale.apply(&earlier));
+        let own = self.centres.concat();
+        let (from, to) = (self.scale.apply(&own), self.scale.apply(&earlier));
         let distance = |a: usize, b: usize| {
-            lloyd::square_distance(
+            square_distance(
                 &from[a * columns..(a + 1) * columns],
                 &to[b * columns..(b + 1) * columns],
             )
@@ -288,6 +296,10 @@ fn width(rows: &[f64], columns: usize) -> Result<()> {
     if columns == 0 || !rows.len().is_multiple_of(columns) {
         return Err(Error::invalid(format!("{} values do not fill rows of {columns}", rows.len()))
             .hint("Give every row the same columns, and at least one."));
+    }
+    let finite = |piece: &[f64]| piece.iter().fold(true, |all, value| all & value.is_finite());
+    if rows.chunks(PIECE).all(finite) {
+        return Ok(());
     }
     match rows.iter().position(|value| !value.is_finite()) {
         None => Ok(()),

@@ -15,8 +15,9 @@ use rayon::prelude::*;
 
 use super::super::holders::Holders;
 use super::super::interactions::Interactions;
-use super::super::vector::{Work, dot, widest};
+use super::super::vector::dot;
 use super::dense::{descending, product, transposed_product};
+use crate::wide::{Work, widest};
 
 /// Columns that are applied together; a row of them fits the registers.
 const BLOCK: usize = 32;

@@ -11,10 +11,11 @@ use flywheel_base::Rng;
 use rayon::prelude::*;
 
 use super::super::vector::{
-    LANES, PRODUCT_ROWS, Panels, TILE, Work, add_all_scaled, add_gram, add_scaled, dot, dots,
-    mirror, product, widest_of,
+    LANES, PRODUCT_ROWS, Panels, TILE, add_all_scaled, add_gram, add_scaled, dot, dots, mirror,
+    product,
 };
 use super::Options;
+use crate::wide::{Work, widest_of};
 
 /// Rows of one batch: their cells are read again in each step and should still be near.
 const BATCH: usize = 2 * PRODUCT_ROWS;

@@ -3,6 +3,10 @@
 use flywheel_base::Rng;
 use rayon::prelude::*;
 
+use super::bounds::{Centres, Known, NONE, Piece};
+use super::distance::{square_distance, wide_distance};
+use crate::wide::{Work, widest_of};
+
 /// Rows in one parallel piece; fixed, so that sums do not depend on the number of threads.
 const ROWS_PER_PIECE: usize = 8192;
 
@@ -14,18 +18,11 @@ pub(super) struct Fit {
     pub(super) converged: bool,
 }
 
-/// What is known of a row: its centre, how far that is at most, how far any other is at least.
-#[derive(Clone, Copy)]
-struct Bound {
-    label: usize,
-    upper: f64,
-    lower: f64,
-}
-
-/// What a piece of rows adds to the centres.
+/// What rows add to the centres.
+#[derive(Clone)]
 struct Sums {
     totals: Vec<f64>,
-    counts: Vec<usize>,
+    counts: Vec<i64>,
     changed: usize,
 }
 
@@ -45,40 +42,29 @@ pub(super) fn fit(
 pub(super) fn fit_from(
     rows: &[f64],
     columns: usize,
-    mut centres: Vec<f64>,
+    centres: Vec<f64>,
     iterations_max: usize,
 ) -> Fit {
-    let n = rows.len() / columns;
-    let mut bounds = vec![Bound { label: usize::MAX, upper: f64::INFINITY, lower: 0.0 }; n];
+    let mut known = Known::nothing(rows.len() / columns);
+    let mut centres = Centres::new(centres, columns);
+    let mut sums = Sums::none(&centres);
     let mut converged = false;
     for _ in 0..iterations_max.max(1) {
-        let sums = pass(rows, columns, &centres, &mut bounds);
-        if sums.changed == 0 {
+        let moved = pass(rows, columns, &centres, &mut known);
+        if moved.changed == 0 {
             converged = true;
             break;
         }
-        let moved = recentre(rows, columns, &mut centres, &sums, &mut bounds);
-        loosen(&mut bounds, &moved);
+        sums.add(&moved);
+        recentre(rows, columns, &mut centres, &mut sums, &mut known);
     }
-    let (labels, inertia) = label(rows, columns, &centres);
-    Fit { centres, labels, inertia, converged }
-}
-
-/// The nearest centre and its squared distance; the first one on ties.
-pub(super) fn nearest(row: &[f64], centres: &[f64]) -> (usize, f64) {
-    let mut best = (0, f64::INFINITY);
-    for (label, centre) in centres.chunks_exact(row.len()).enumerate() {
-        let square = square_distance(row, centre);
-        if square < best.1 {
-            best = (label, square);
-        }
-    }
-    best
-}
-
-/// The squared Euclidean distance.
-pub(super) fn square_distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+    // Rows that come and go leave their rounding in the sums; these have none of it.
+    let whole = Sums::of(rows, columns, &known.labels, &centres);
+    centres.move_to(whole.means(&centres));
+    pass(rows, columns, &centres, &mut known);
+    let inertia = inertia(rows, columns, &known.labels, &centres);
+    let labels = known.labels.into_iter().map(usize::from).collect();
+    Fit { centres: centres.values, labels, inertia, converged }
 }
 
 /// Draws starting centres, each with a probability proportional to its squared distance to those before;
@@ -88,14 +74,12 @@ fn plus_plus(rows: &[f64], columns: usize, k: usize, rng: &mut Rng) -> Vec<f64> 
     let row = |at: usize| &rows[at * columns..(at + 1) * columns];
     let draws = 2 + (k as f64).ln() as usize;
     let mut centres = row(rng.below(n)).to_vec();
-    let mut square = to_centre(rows, columns, &centres);
+    let (mut square, _) = closer(rows, columns, &centres, None);
     while centres.len() < k * columns {
         let mut best: Option<(f64, usize, Vec<f64>)> = None;
         for _ in 0..draws {
             let Some(drawn) = rng.weighted(&square) else { break };
-            let mut left = to_centre(rows, columns, row(drawn));
-            left.iter_mut().zip(&square).for_each(|(new, old)| *new = new.min(*old));
-            let total: f64 = left.iter().sum();
+            let (left, total) = closer(rows, columns, row(drawn), Some(&square));
             if best.as_ref().is_none_or(|(least, _, _)| total < *least) {
                 best = Some((total, drawn, left));
             }
@@ -113,138 +97,214 @@ fn plus_plus(rows: &[f64], columns: usize, k: usize, rng: &mut Rng) -> Vec<f64> 
     centres
 }
 
-fn to_centre(rows: &[f64], columns: usize, centre: &[f64]) -> Vec<f64> {
-    rows.par_chunks_exact(columns)
-        .with_min_len(ROWS_PER_PIECE)
-        .map(|row| square_distance(row, centre))
-        .collect()
+/// The squared distance of each row to a centre, or to the ones before if that is less; and their sum.
+fn closer(rows: &[f64], columns: usize, centre: &[f64], before: Option<&[f64]>) -> (Vec<f64>, f64) {
+    let mut squares = match before {
+        Some(before) => before.to_vec(),
+        None => vec![f64::INFINITY; rows.len() / columns],
+    };
+    let sums: Vec<f64> = rows
+        .par_chunks(ROWS_PER_PIECE * columns)
+        .zip(squares.par_chunks_mut(ROWS_PER_PIECE))
+        .map(|(rows, squares)| widest_of(Closer { rows, centre, squares }))
+        .collect();
+    (squares, sums.iter().sum())
 }
 
-/// Assigns every row whose bounds do not settle it, and sums up the clusters.
-fn pass(rows: &[f64], columns: usize, centres: &[f64], bounds: &mut [Bound]) -> Sums {
-    let k = centres.len() / columns;
-    let half = half_gaps(centres, columns);
+struct Closer<'a> {
+    rows: &'a [f64],
+    centre: &'a [f64],
+    squares: &'a mut [f64],
+}
+
+impl Work for Closer<'_> {
+    type Made = f64;
+
+    #[inline(always)]
+    fn work(self) -> f64 {
+        let Self { rows, centre, squares } = self;
+        let mut sum = 0.0;
+        for (at, row) in rows.chunks_exact(centre.len()).enumerate() {
+            let square = wide_distance(row, centre);
+            if square < squares[at] {
+                squares[at] = square;
+            }
+            sum += squares[at];
+        }
+        sum
+    }
+}
+
+impl Sums {
+    fn none(centres: &Centres) -> Self {
+        Self { totals: vec![0.0; centres.values.len()], counts: vec![0; centres.len()], changed: 0 }
+    }
+
+    /// Of all rows anew.
+    fn of(rows: &[f64], columns: usize, labels: &[u16], centres: &Centres) -> Self {
+        let pieces: Vec<Self> = rows
+            .par_chunks(ROWS_PER_PIECE * columns)
+            .zip(labels.par_chunks(ROWS_PER_PIECE))
+            .map(|(rows, labels)| {
+                let mut sums = Self::none(centres);
+                for (row, label) in rows.chunks_exact(columns).zip(labels) {
+                    sums.take(row, *label);
+                }
+                sums
+            })
+            .collect();
+        let mut all = Self::none(centres);
+        pieces.iter().for_each(|piece| all.add(piece));
+        all
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.totals.iter_mut().zip(&other.totals).for_each(|(sum, part)| *sum += part);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, part)| *sum += part);
+        self.changed += other.changed;
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: &[f64], label: u16) {
+        let label = usize::from(label);
+        self.counts[label] += 1;
+        let total = &mut self.totals[label * row.len()..(label + 1) * row.len()];
+        for column in 0..row.len() {
+            total[column] += row[column];
+        }
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, row: &[f64], label: u16) {
+        let label = usize::from(label);
+        self.counts[label] -= 1;
+        let total = &mut self.totals[label * row.len()..(label + 1) * row.len()];
+        for column in 0..row.len() {
+            total[column] -= row[column];
+        }
+    }
+
+    /// The means of the rows; a centre without rows stays.
+    fn means(&self, centres: &Centres) -> Vec<f64> {
+        let columns = centres.values.len() / centres.len();
+        let mut means = centres.values.clone();
+        let totals = self.totals.chunks_exact(columns).zip(&self.counts);
+        for (mean, (total, count)) in means.chunks_exact_mut(columns).zip(totals) {
+            if *count > 0 {
+                let values = mean.iter_mut().zip(total);
+                values.for_each(|(mean, total)| *mean = total / *count as f64);
+            }
+        }
+        means
+    }
+}
+
+/// Assigns every row whose bounds do not settle it; gives what that changes in the sums.
+fn pass(rows: &[f64], columns: usize, centres: &Centres, known: &mut Known) -> Sums {
     let pieces: Vec<Sums> = rows
         .par_chunks(ROWS_PER_PIECE * columns)
-        .zip(bounds.par_chunks_mut(ROWS_PER_PIECE))
-        .map(|(rows, bounds)| {
-            let mut sums =
-                Sums { totals: vec![0.0; centres.len()], counts: vec![0; k], changed: 0 };
-            for (row, bound) in rows.chunks_exact(columns).zip(bounds) {
-                let before = bound.label;
-                settle(row, centres, &half, bound);
-                sums.changed += usize::from(before != bound.label);
-                sums.counts[bound.label] += 1;
-                let at = bound.label * columns;
-                let total = &mut sums.totals[at..at + columns];
-                total.iter_mut().zip(row).for_each(|(total, value)| *total += value);
-            }
-            sums
-        })
+        .zip(known.pieces(ROWS_PER_PIECE))
+        .map(|(rows, known)| widest_of(Settle { rows, columns, centres, known }))
         .collect();
-    let mut all = Sums { totals: vec![0.0; centres.len()], counts: vec![0; k], changed: 0 };
-    for piece in pieces {
-        all.totals.iter_mut().zip(piece.totals).for_each(|(sum, part)| *sum += part);
-        all.counts.iter_mut().zip(piece.counts).for_each(|(sum, part)| *sum += part);
-        all.changed += piece.changed;
-    }
+    let mut all = Sums::none(centres);
+    pieces.iter().for_each(|piece| all.add(piece));
     all
 }
 
-fn settle(row: &[f64], centres: &[f64], half: &[f64], bound: &mut Bound) {
-    if bound.label != usize::MAX {
-        let safe = half[bound.label].max(bound.lower);
-        if bound.upper < safe {
-            return;
-        }
-        let columns = row.len();
-        let own = &centres[bound.label * columns..(bound.label + 1) * columns];
-        bound.upper = square_distance(row, own).sqrt();
-        if bound.upper < safe {
-            return;
-        }
-    }
-    let (mut best, mut second) = ((0, f64::INFINITY), f64::INFINITY);
-    for (label, centre) in centres.chunks_exact(row.len()).enumerate() {
-        let square = square_distance(row, centre);
-        if square < best.1 {
-            second = best.1;
-            best = (label, square);
-        } else if square < second {
-            second = square;
-        }
-    }
-    *bound = Bound { label: best.0, upper: best.1.sqrt(), lower: second.sqrt() };
+struct Settle<'a> {
+    rows: &'a [f64],
+    columns: usize,
+    centres: &'a Centres,
+    known: Piece<'a>,
 }
 
-/// Half the distance of each centre to its nearest neighbour.
-fn half_gaps(centres: &[f64], columns: usize) -> Vec<f64> {
-    let all = || centres.chunks_exact(columns).enumerate();
-    all()
-        .map(|(at, centre)| {
-            let others = all().filter(|(other, _)| *other != at);
-            let least =
-                others.map(|(_, o)| square_distance(centre, o)).fold(f64::INFINITY, f64::min);
-            least.sqrt() / 2.0
-        })
-        .collect()
+impl Work for Settle<'_> {
+    type Made = Sums;
+
+    #[inline(always)]
+    fn work(self) -> Sums {
+        let Self { rows, columns, centres, mut known } = self;
+        let mut sums = Sums::none(centres);
+        for (at, row) in rows.chunks_exact(columns).enumerate() {
+            let Err(safe) = known.settled(at, centres) else { continue };
+            let before = known.labels[at];
+            if before != NONE && !centres.are_few() {
+                let own = wide_distance(row, centres.one(before)).sqrt();
+                if own < safe {
+                    known.note_upper(at, own, centres);
+                    continue;
+                }
+            }
+            let (label, own, next) = centres.nearest_two(row);
+            // There are no more clusters than fit.
+            let label = label as u16;
+            known.note(at, label, (own.sqrt(), next.sqrt()), centres);
+            if before != label {
+                sums.changed += 1;
+                sums.take(row, label);
+                if before != NONE {
+                    sums.leave(row, before);
+                }
+            }
+        }
+        sums
+    }
 }
 
 /// Moves each centre to the mean of its rows; an empty one goes to the row farthest from its centre.
-/// Gives how far each moved.
 fn recentre(
     rows: &[f64],
     columns: usize,
-    centres: &mut [f64],
-    sums: &Sums,
-    bounds: &mut [Bound],
-) -> Vec<f64> {
-    let before = centres.to_vec();
-    for (label, count) in sums.counts.iter().enumerate() {
-        let at = label * columns;
-        if *count > 0 {
-            let total = &sums.totals[at..at + columns];
-            let centre = centres[at..at + columns].iter_mut().zip(total);
-            centre.for_each(|(value, total)| *value = total / *count as f64);
-            continue;
-        }
-        if let Some(row) = farthest(rows, columns, &before, bounds) {
-            centres[at..at + columns].copy_from_slice(&rows[row * columns..(row + 1) * columns]);
-            bounds[row] = Bound { label, upper: 0.0, lower: 0.0 };
-        }
+    centres: &mut Centres,
+    sums: &mut Sums,
+    known: &mut Known,
+) {
+    let mut means = sums.means(centres);
+    let empty: Vec<usize> = (0..centres.len()).filter(|label| sums.counts[*label] == 0).collect();
+    for label in empty {
+        let Some(at) = farthest(rows, columns, centres, &known.labels) else { continue };
+        let row = &rows[at * columns..(at + 1) * columns];
+        means[label * columns..(label + 1) * columns].copy_from_slice(row);
+        sums.leave(row, known.labels[at]);
+        // There are no more clusters than fit.
+        sums.take(row, label as u16);
+        known.give(at, label as u16);
     }
-    let moved = centres.chunks_exact(columns).zip(before.chunks_exact(columns));
-    moved.map(|(now, then)| square_distance(now, then).sqrt()).collect()
+    centres.move_to(means);
 }
 
-fn farthest(rows: &[f64], columns: usize, centres: &[f64], bounds: &[Bound]) -> Option<usize> {
-    let distance = |(row, bound): (&[f64], &Bound)| {
-        square_distance(row, &centres[bound.label * columns..(bound.label + 1) * columns])
-    };
-    let distances = rows.chunks_exact(columns).zip(bounds).map(distance).enumerate();
+fn farthest(rows: &[f64], columns: usize, centres: &Centres, labels: &[u16]) -> Option<usize> {
+    let distance = |(row, label): (&[f64], &u16)| square_distance(row, centres.one(*label));
+    let distances = rows.chunks_exact(columns).zip(labels).map(distance).enumerate();
     distances.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(row, _)| row)
 }
 
-fn loosen(bounds: &mut [Bound], moved: &[f64]) {
-    let most = moved.iter().copied().fold(0.0, f64::max);
-    bounds.par_iter_mut().with_min_len(ROWS_PER_PIECE).for_each(|bound| {
-        bound.upper += moved[bound.label];
-        bound.lower -= most;
-    });
+/// The summed squared distances of the rows to their centres.
+fn inertia(rows: &[f64], columns: usize, labels: &[u16], centres: &Centres) -> f64 {
+    let pieces: Vec<f64> = rows
+        .par_chunks(ROWS_PER_PIECE * columns)
+        .zip(labels.par_chunks(ROWS_PER_PIECE))
+        .map(|(rows, labels)| widest_of(Inertia { rows, columns, labels, centres }))
+        .collect();
+    pieces.iter().sum()
 }
 
-/// Final labels and inertia, computed afresh.
-fn label(rows: &[f64], columns: usize, centres: &[f64]) -> (Vec<usize>, f64) {
-    let pieces: Vec<(Vec<usize>, f64)> = rows
-        .par_chunks(ROWS_PER_PIECE * columns)
-        .map(|piece| {
-            let nearest = piece.chunks_exact(columns).map(|row| nearest(row, centres));
-            nearest.fold((Vec::new(), 0.0), |(mut labels, sum), (label, square)| {
-                labels.push(label);
-                (labels, sum + square)
-            })
-        })
-        .collect();
-    let inertia = pieces.iter().map(|(_, sum)| sum).sum();
-    (pieces.into_iter().flat_map(|(labels, _)| labels).collect(), inertia)
+struct Inertia<'a> {
+    rows: &'a [f64],
+    columns: usize,
+    labels: &'a [u16],
+    centres: &'a Centres,
+}
+
+impl Work for Inertia<'_> {
+    type Made = f64;
+
+    #[inline(always)]
+    fn work(self) -> f64 {
+        let mut sum = 0.0;
+        for (at, row) in self.rows.chunks_exact(self.columns).enumerate() {
+            sum += wide_distance(row, self.centres.one(self.labels[at]));
+        }
+        sum
+    }
 }
