@@ -193,8 +193,9 @@ pub(crate) async fn set_aside(
         let batch = batch(run_id, origin, workspace.now(), &rows)?;
         TABLE.append_batch(&workspace.lake, batch).await?;
     }
-    let mut met: BTreeSet<String> = rejected.iter().map(|row| origin.id_at(row, None)).collect();
-    met.extend(ids.iter().cloned());
+    let refused = rejected.iter().filter(|row| row.destination.is_some());
+    let unnamed = refused.map(|row| origin.id_at(row, None)).collect::<Vec<_>>();
+    let met: BTreeSet<String> = ids.into_iter().chain(unnamed).collect();
     if !empty {
         Box::pin(open_again(workspace, &there, &met)).await?;
     }
@@ -253,12 +254,15 @@ pub(crate) async fn supersede(
         false => names.first().is_some_and(|first| first == whole.destination),
     };
     let own = refused_by(whole.destination);
+    // The rows of a first read are all of its own run: they are not fetched to be left out.
+    let (stream, run_id) = (&whole.stream.stream, whole.run_id);
+    let before = format!("sync = '{name}' and stream = '{stream}' and run_id <> '{run_id}'");
     let mut ended: Vec<QuarantineRow> =
-        open_rows(workspace, name, &whole.stream.stream).await?.into_values().collect();
+        open_where(workspace, &before).await?.into_values().collect();
     ended.retain(|row| {
         let by_another = names.iter().any(|name| row.reason.ends_with(&refused_by(name)));
         let ends = row.reason.ends_with(&own) || (speaks && !by_another);
-        ends && row.run_id != whole.run_id && !met.contains(&row.quarantine_id)
+        ends && !met.contains(&row.quarantine_id)
     });
     mark(workspace, &ended, "superseded").await?;
     Ok((!ended.is_empty()).then(|| {

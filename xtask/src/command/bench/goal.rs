@@ -11,6 +11,38 @@ pub(in crate::command) fn at_most(tally: &mut Tally, what: &str, reached: f64, m
     judge(tally, what, reached, "at most", most, reached <= most);
 }
 
+/// What tells how fast the machine is beside the one where a goal in processor seconds was set: another program, which
+/// does the same work on both.
+#[derive(Clone, Copy)]
+pub(super) struct Yardstick {
+    /// Its name.
+    pub(super) peer: &'static str,
+    /// What it took where the goal was set.
+    pub(super) there: f64,
+    /// What it takes here, in the same run.
+    pub(super) here: f64,
+}
+
+/// Prints and records that processor seconds are at most `most`, or as many more as another program takes here, if this is
+/// a slower machine than the one the goal is of.
+pub(super) fn at_most_beside(
+    tally: &mut Tally,
+    what: &str,
+    reached: f64,
+    most: f64,
+    Yardstick { peer, there, here }: Yardstick,
+) {
+    let slower = (here / there).max(1.0);
+    let holds = reached <= most * slower;
+    let said = if holds { "holds" } else { "falls short" };
+    let goal = format!(
+        "at most {:.2}, which is {most} where {peer} takes {there} and not {here:.2}",
+        most * slower
+    );
+    println!("{what}: {reached:.2}, {goal}: {said}");
+    tally.record_figure(what, &format!("{reached:.2}"), &goal, holds);
+}
+
 /// Prints and records that a figure is at least `least`.
 pub(in crate::command) fn at_least(tally: &mut Tally, what: &str, reached: f64, least: f64) {
     judge(tally, what, reached, "at least", least, reached >= least);
@@ -76,7 +108,10 @@ mod tests {
         at_most(&mut tally, "seconds", 2.0, 3.0);
         at_least(&mut tally, "events", 2.0, 3.0);
         equal(&mut tally, "an answer that is missing", "", "");
-        assert_eq!((tally.passed, tally.failed), (1, 2));
+        let beside = |here| Yardstick { peer: "another", there: 2.0, here };
+        at_most_beside(&mut tally, "seconds on a slow machine", 1.4, 1.0, beside(3.0));
+        at_most_beside(&mut tally, "seconds on a fast one", 1.0, 1.0, beside(1.0));
+        assert_eq!((tally.passed, tally.failed), (3, 2));
         assert_eq!(tally.failures, ["events", "an answer that is missing"]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flywheel_testkit::{MariaDb, Postgres};
 
-use super::goal::{at_least, at_most, mebibytes, per_million, write_files};
+use super::goal::{at_least, at_most, at_most_beside, mebibytes, per_million, write_files};
 use crate::binary::Flywheel;
 use crate::context::Context;
 use crate::process::Cost;
@@ -85,8 +85,9 @@ fn postgres(
     let equal = same(&there, &here(flywheel, project)?);
     tally.record("pg-cdc: PostgreSQL: the lake has the sums of the table", equal && cost.success);
     goals(tally, "PostgreSQL", &cost, EVENTS_PER_S_MIN);
-    at_most(tally, "PostgreSQL: CPU-s for a million changes", per_million(&cost, EVENTS), CPU_MAX);
-    debezium::measure(context, folder, &server, &database, &cost)?;
+    let debezium = debezium::measure(context, folder, &server, &database, &cost)?;
+    let what = "PostgreSQL: CPU-s for a million changes";
+    at_most_beside(tally, what, per_million(&cost, EVENTS), CPU_MAX, debezium);
     scattered::run(flywheel, &folder.join("scattered"), &server, tally)?;
     lag::run(flywheel, &folder.join("lag"), &server, tally)
 }

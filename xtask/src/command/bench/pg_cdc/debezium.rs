@@ -7,13 +7,16 @@ use std::process::{Command, Stdio};
 use flywheel_testkit::Postgres;
 
 use super::EVENTS;
-use crate::command::bench::goal::{mebibytes, per_million};
+use crate::command::bench::goal::{Yardstick, mebibytes, per_million};
 use crate::context::Context;
 use crate::process::Cost;
 use crate::{Result, figures, process, python};
 
 /// How long it may take, in seconds.
 const SECONDS_MAX: u64 = 600;
+
+/// Processor seconds it took for a million changes where our goal was set.
+const CPU: f64 = 30.4;
 
 /// How its figures are headed.
 const HEADINGS: [&str; 5] = ["backlog of PostgreSQL", "events/s", "CPU-s/M", "wall s", "peak MiB"];
@@ -26,14 +29,14 @@ pub(super) fn begin(server: &Postgres, database: &str) {
     server.psql(database, "create role bench login superuser password 'bench'");
 }
 
-/// Lets it read the backlog, and shows its cost beside ours.
+/// Lets it read the backlog, and shows its cost beside ours; gives what it takes on this machine.
 pub(super) fn measure(
     context: &Context,
     folder: &Path,
     server: &Postgres,
     database: &str,
     ours: &Cost,
-) -> Result<()> {
+) -> Result<Yardstick> {
     let python = python::with_packages(context, "pg-cdc", python::CHANGE_PEERS)?;
     let mut peer = Command::new(&python);
     peer.arg(context.root.join("tests/parity/peer_pg_cdc.py"));
@@ -51,7 +54,8 @@ pub(super) fn measure(
         row("Debezium, events counted and dropped", &theirs),
     ];
     println!("\n{}", figures::table(&rows));
-    Ok(())
+    let here = if theirs.success { per_million(&theirs, EVENTS) } else { CPU };
+    Ok(Yardstick { peer: "Debezium", there: CPU, here })
 }
 
 fn row(name: &str, cost: &Cost) -> Vec<String> {
