@@ -210,3 +210,15 @@ fn stages_are_named_and_rules_are_checked() {
     let wrong = Rules { churned_rhythms: 1.0, ..Rules::default() };
     assert!(stages(&[], &[], &wrong).is_err());
 }
+
+#[test]
+fn sums_do_not_remember_rows_that_left() {
+    // The middle centre has no row at first and takes the outlier from the first one, whose sum it had swallowed.
+    let rows = [1.0, 2.0, 3.0, 11.0, 12.0, 13.0, 1e18];
+    let options = Options { clusters: 3, restarts: 0, scaling: Scaling::Raw, ..Options::default() };
+    let made = kmeans::refit(&rows, 1, &[vec![2.0], vec![12.0], vec![12.0]], &options).unwrap();
+    assert!(made.converged);
+    assert_eq!(made.centres, [[2.0], [12.0], [1e18]]);
+    assert_eq!(made.labels, [0, 0, 0, 1, 1, 1, 2]);
+    assert_eq!(made.inertia, 4.0);
+}

@@ -161,9 +161,7 @@ impl Centres {
     }
 
     fn measure_gaps(&mut self) {
-        let centres = self.values.chunks_exact(self.columns);
-        // The nearest one of all is the centre itself.
-        let next = centres.map(|centre| self.panels.nearest_two(centre).2);
+        let next = self.panels.next_of_each(&self.values);
         self.gone.iter_mut().zip(next).for_each(|(gone, next)| gone.half_gap = next.sqrt() / 2.0);
     }
 }

@@ -1,9 +1,13 @@
 //! Distances between rows, in lanes that the compiler keeps in registers.
 
+use rayon::prelude::*;
+
 use crate::wide::{Work, widest_of};
 
 /// Centres whose distances to a row come side by side.
 pub(super) const LANES: usize = 8;
+/// Rows whose nearest centres one thread looks for.
+const ROWS_PER_PIECE: usize = 512;
 /// Columns of one row that are worked on together.
 const COLUMNS: usize = 4;
 
@@ -83,23 +87,36 @@ impl Panels {
 
     /// The nearest centre of each row.
     pub(super) fn nearest(&self, rows: &[f64]) -> Vec<usize> {
-        widest_of(Nearest(self, rows))
+        self.of_each(rows).map(|(label, _, _)| label).collect()
+    }
+
+    /// The squared distance of each centre to the one beside it; the nearest of all is itself.
+    pub(super) fn next_of_each(&self, centres: &[f64]) -> Vec<f64> {
+        self.of_each(centres).map(|(_, _, next)| next).collect()
+    }
+
+    fn of_each(&self, rows: &[f64]) -> impl Iterator<Item = (usize, f64, f64)> {
+        let pieces: Vec<Vec<(usize, f64, f64)>> = rows
+            .par_chunks(ROWS_PER_PIECE * self.columns)
+            .map(|rows| widest_of(NearestTwo(self, rows)))
+            .collect();
+        pieces.into_iter().flatten()
     }
 }
 
-struct Nearest<'a>(&'a Panels, &'a [f64]);
+struct NearestTwo<'a>(&'a Panels, &'a [f64]);
 
-impl Work for Nearest<'_> {
-    type Made = Vec<usize>;
+impl Work for NearestTwo<'_> {
+    type Made = Vec<(usize, f64, f64)>;
 
     #[inline(always)]
-    fn work(self) -> Vec<usize> {
+    fn work(self) -> Self::Made {
         let Self(panels, rows) = self;
-        let mut nearest = Vec::with_capacity(rows.len() / panels.columns);
+        let mut made = Vec::with_capacity(rows.len() / panels.columns);
         for row in rows.chunks_exact(panels.columns) {
-            nearest.push(panels.nearest_two(row).0);
+            made.push(panels.nearest_two(row));
         }
-        nearest
+        made
     }
 }
 

@@ -10,6 +10,9 @@ use crate::wide::{Work, widest_of};
 /// Rows in one parallel piece; fixed, so that sums do not depend on the number of threads.
 const ROWS_PER_PIECE: usize = 8192;
 
+/// Passes after which the sums are taken of all rows anew.
+const FRESH_EVERY: usize = 16;
+
 /// The outcome of one start, in the scaled space.
 pub(super) struct Fit {
     pub(super) centres: Vec<f64>,
@@ -48,20 +51,30 @@ pub(super) fn fit_from(
     let mut known = Known::nothing(rows.len() / columns);
     let mut centres = Centres::new(centres, columns);
     let mut sums = Sums::none(&centres);
+    // Whether the centres are the means of their rows but for one rounding.
+    let mut exact = false;
     let mut converged = false;
-    for _ in 0..iterations_max.max(1) {
+    for iteration in 0..iterations_max.max(1) {
         let moved = pass(rows, columns, &centres, &mut known);
-        if moved.changed == 0 {
+        if moved.changed == 0 && exact {
             converged = true;
             break;
         }
-        sums.add(&moved);
-        recentre(rows, columns, &mut centres, &mut sums, &mut known);
+        // Rows that come and go leave their rounding in the sums.
+        exact = moved.changed == 0 || iteration % FRESH_EVERY == FRESH_EVERY - 1;
+        if exact {
+            sums = Sums::of(rows, columns, &known.labels, &centres);
+        } else {
+            sums.add(&moved);
+        }
+        if recentre(rows, columns, &mut centres, &sums, &mut known) {
+            sums = Sums::of(rows, columns, &known.labels, &centres);
+            exact = false;
+        }
     }
-    // Rows that come and go leave their rounding in the sums; these have none of it.
-    let whole = Sums::of(rows, columns, &known.labels, &centres);
-    centres.move_to(whole.means(&centres));
-    pass(rows, columns, &centres, &mut known);
+    if !converged {
+        pass(rows, columns, &centres, &mut known);
+    }
     let inertia = inertia(rows, columns, &known.labels, &centres);
     let labels = known.labels.into_iter().map(usize::from).collect();
     Fit { centres: centres.values, labels, inertia, converged }
@@ -251,31 +264,39 @@ impl Work for Settle<'_> {
     }
 }
 
-/// Moves each centre to the mean of its rows; an empty one goes to the row farthest from its centre.
+/// Moves each centre to the mean of its rows; an empty one goes to the row farthest from its centre. Whether there was one.
 fn recentre(
     rows: &[f64],
     columns: usize,
     centres: &mut Centres,
-    sums: &mut Sums,
+    sums: &Sums,
     known: &mut Known,
-) {
+) -> bool {
     let mut means = sums.means(centres);
-    let empty: Vec<usize> = (0..centres.len()).filter(|label| sums.counts[*label] == 0).collect();
-    for label in empty {
-        let Some(at) = farthest(rows, columns, centres, &known.labels) else { continue };
+    let mut given = Vec::new();
+    for label in (0..centres.len()).filter(|label| sums.counts[*label] == 0) {
+        let Some(at) = farthest(rows, columns, centres, &known.labels, &given) else { continue };
         let row = &rows[at * columns..(at + 1) * columns];
         means[label * columns..(label + 1) * columns].copy_from_slice(row);
-        sums.leave(row, known.labels[at]);
         // There are no more clusters than fit.
-        sums.take(row, label as u16);
         known.give(at, label as u16);
+        given.push(at);
     }
     centres.move_to(means);
+    !given.is_empty()
 }
 
-fn farthest(rows: &[f64], columns: usize, centres: &Centres, labels: &[u16]) -> Option<usize> {
+/// The row farthest from its centre, of those that were not `given` to another one just now.
+fn farthest(
+    rows: &[f64],
+    columns: usize,
+    centres: &Centres,
+    labels: &[u16],
+    given: &[usize],
+) -> Option<usize> {
     let distance = |(row, label): (&[f64], &u16)| square_distance(row, centres.one(*label));
     let distances = rows.chunks_exact(columns).zip(labels).map(distance).enumerate();
+    let distances = distances.filter(|(row, _)| !given.contains(row));
     distances.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))).map(|(row, _)| row)
 }
 
