@@ -194,8 +194,8 @@ pub(crate) async fn set_aside(
         TABLE.append_batch(&workspace.lake, batch).await?;
     }
     let refused = rejected.iter().filter(|row| row.destination.is_some());
-    let unnamed = refused.map(|row| origin.id_at(row, None)).collect::<Vec<_>>();
-    let met: BTreeSet<String> = ids.into_iter().chain(unnamed).collect();
+    let older = refused.map(|row| origin.id_at(row, None)).collect::<Vec<_>>();
+    let met: BTreeSet<String> = ids.into_iter().chain(older).collect();
     if !empty {
         Box::pin(open_again(workspace, &there, &met)).await?;
     }

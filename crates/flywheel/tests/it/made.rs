@@ -293,6 +293,33 @@ streams:
 }
 
 #[test]
+fn a_replacement_that_broke_off_begins_anew_where_the_key_of_its_table_is_another_one_since() {
+    let house = House::new();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: sqlite\noptions: {path: shop.db}\n",
+    );
+    house.write("connections/out.yaml", "connection: out\ntype: jsonl\noptions: {folder: out}\n");
+    house.write(
+        "syncs/s.yaml",
+        "sync: s\nconnection: shop\ndestination: out\nerrors: {max_bad_rows: 0}\nstreams:\n  - {stream: t, options: {table: t}, target: {path: t.jsonl}, read: full, write: replace, columns: [{name: n, type: int64}]}\n",
+    );
+    let database = rusqlite::Connection::open(house.path("shop.db")).unwrap();
+    let run = |sql: &str| database.execute_batch(sql).unwrap();
+    run("create table t (id integer primary key, code text not null, n);
+         insert into t with recursive r(i) as (select 0 union all select i + 1 from r where i < 129999)
+         select i, 'c' || (130000 - i), case i when 120000 then 'bad' else i end from r");
+    house.fails(3, &["sync"]);
+    run("create table u (id integer not null, code text primary key not null, n);
+         insert into u select id, code, id from t;
+         drop table t;
+         alter table u rename to t");
+    house.ok(&["sync"]);
+    let sent = house.read("out/t.jsonl");
+    assert_eq!(sent.lines().count(), 130_000);
+}
+
+#[test]
 fn what_a_condition_leaves_out_reaches_no_other_system_either() {
     let house = house();
     house.write("connections/out.yaml", "connection: out\ntype: jsonl\noptions: {folder: out}\n");

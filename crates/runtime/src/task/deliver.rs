@@ -81,7 +81,8 @@ pub(crate) async fn deliver(
     let asked =
         |from| Ok::<_, Error>(share.limit(read_request(workspace, stream, &mapping, from)?));
     let mut read = asked(from)?;
-    if progress.staged.is_some()
+    if stream.replaces()
+        && progress.staged.is_some()
         && !resume::leads_on_still(source.as_ref(), connector(workspace, sync), stream.read, &read)
             .await?
     {

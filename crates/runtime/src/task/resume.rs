@@ -65,7 +65,7 @@ fn by_pages(connector: &str, read: Read) -> bool {
 /// Whether a read of a stream can go on from where `request` says, behind rows that an attempt that was cut off had kept.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] if the source, which has to be asked, is away.
+/// Those of the source, which has to be asked, that say nothing of this place.
 pub(super) async fn leads_on_still(
     source: &dyn Source,
     connector: &str,
@@ -76,7 +76,22 @@ pub(super) async fn leads_on_still(
     if !leads_on(read, from) || by_pages(connector, read) {
         return Ok(false);
     }
-    is_as_read(source, read, request).await
+    if !is_as_read(source, read, request).await? {
+        return Ok(false);
+    }
+    // Its first page says whether the source knows the place at all: a key may be another one since, a topic made anew.
+    match source.read(request).next().await {
+        Some(Err(error)) if is_about_the_place(&error) => Ok(false),
+        Some(Err(error)) => Err(error),
+        Some(Ok(_)) | None => Ok(true),
+    }
+}
+
+/// Whether an error says that a read cannot go on there. One that may pass, or that credentials bring, says nothing of it,
+/// and what was kept stays.
+fn is_about_the_place(error: &Error) -> bool {
+    use ErrorKind::{Blocked, Corrupt, Invalid, NotFound};
+    matches!(error.kind(), Invalid | NotFound | Corrupt | Blocked)
 }
 
 /// As [`Source::is_as_read`] for full reads; the rows of others are told apart by what they go by.
@@ -85,10 +100,8 @@ async fn is_as_read(source: &dyn Source, read: Read, request: &ReadRequest) -> R
         return Ok(true);
     }
     match source.is_as_read(request).await {
-        Ok(stands) => Ok(stands),
-        Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
-        // The source does not know the position any more.
-        Err(_) => Ok(false),
+        Err(error) if is_about_the_place(&error) => Ok(false),
+        stands => stands,
     }
 }
 
@@ -197,7 +210,7 @@ pub(super) async fn go_on(
     let mut pages = job.source.read(&job.request);
     let first = pages.next().await;
     if let Some(Err(error)) = &first
-        && error.kind() != ErrorKind::Unavailable
+        && is_about_the_place(error)
     {
         tracing::info!(error = %error.report(), "a read that was cut off begins anew, as it cannot go on");
         drop(pages);
