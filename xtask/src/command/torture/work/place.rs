@@ -9,6 +9,8 @@
 //! All other works read what is new since their last commit; all of it counts, whether it had been read before or not.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use flywheel_testkit::wait_for;
 use serde_json::Value;
@@ -85,17 +87,16 @@ impl Work<'_> {
 
     /// The rows of a copy that the lake holds before it shows them.
     fn parked(&self) -> Result<u64> {
-        let Ok(folder) = fs::read_dir(self.shop.path(".flywheel/lake/raw/orders")) else {
-            return Ok(0);
-        };
-        for file in folder {
-            let path = file?.path();
-            if path.extension().is_some_and(|kind| kind == "json") {
+        let table = self.shop.path(".flywheel/lake/raw/orders");
+        let shown = newest(&table.join("_delta_log"))?.map(|(at, _)| at);
+        // A run that was killed behind its commit left what the next one takes away: nothing goes on behind that.
+        match newest(&table)? {
+            Some((at, path)) if shown.is_none_or(|shown| at > shown) => {
                 let load: Value = serde_json::from_slice(&fs::read(path)?)?;
-                return Ok(load.get("rows").and_then(Value::as_u64).unwrap_or_default());
+                Ok(load.get("rows").and_then(Value::as_u64).unwrap_or_default())
             }
+            _ => Ok(0),
         }
-        Ok(0)
     }
 
     /// The rows of a replacement that its target holds already, and the number of the last one that is seen.
@@ -124,6 +125,19 @@ impl Work<'_> {
              and run_id = (select run_id from system.runs where kind = 'sync' order by started_at desc limit 1)";
         Ok(Some(self.shop.value(read)?.parse()?))
     }
+}
+
+/// The newest JSON file of a folder, none if there is neither.
+fn newest(folder: &Path) -> Result<Option<(SystemTime, PathBuf)>> {
+    let Ok(files) = fs::read_dir(folder) else { return Ok(None) };
+    let mut newest = None;
+    for file in files {
+        let file = file?;
+        if file.path().extension().is_some_and(|kind| kind == "json") {
+            newest = newest.max(Some((file.metadata()?.modified()?, file.path())));
+        }
+    }
+    Ok(newest)
 }
 
 /// The bytes that wait in the connections of a server's port, at either end, by the kernel's table.
