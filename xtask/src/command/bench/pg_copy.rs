@@ -127,7 +127,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         at_most_beside(&mut tally, &what, per_million(cost, ROWS), most, yardstick);
     }
     at_most(&mut tally, "pg-copy: MiB at the peak", mebibytes(&lake), PEAK_MAX_MIB);
-    let most = mebibytes(&lake) * PEAK_GROWTH_MAX;
+    let most = (mebibytes(&lake) * PEAK_GROWTH_MAX).round();
     at_most(&mut tally, "pg-copy: MiB at the peak of 20 M rows", mebibytes(&long), most);
     for (name, cost) in [("lake", &lake), ("back", &back), ("long", &long)] {
         tally.record(&format!("pg-copy: sync {name} succeeds"), cost.success);
