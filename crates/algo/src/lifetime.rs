@@ -17,6 +17,7 @@
 
 mod binomial;
 mod choice;
+mod elementary;
 mod geometric;
 mod history;
 mod integral;
@@ -33,7 +34,7 @@ pub use choice::{Choice, Trial, choose};
 use geometric::Coin;
 pub use history::{Customer, History, PURCHASES_MAX, customers, opportunities};
 use history::{Table, check};
-use maximum::{Likelihood, Top};
+use maximum::{Hill, Shape, Top};
 pub use spend::Spend;
 
 use crate::stats::Interval;
@@ -92,15 +93,6 @@ impl Model {
             Self::BgNbd | Self::MbgNbd => &[1],
             Self::ParetoNbd => &[1, 3],
             Self::BgBb => &[],
-        }
-    }
-
-    fn likelihood(self, table: &Table, parameters: &[f64]) -> f64 {
-        match self {
-            Self::BgNbd => geometric::likelihood(table, Coin::Repeats, parameters),
-            Self::MbgNbd => geometric::likelihood(table, Coin::All, parameters),
-            Self::ParetoNbd => pareto::likelihood(table, parameters),
-            Self::BgBb => binomial::likelihood(table, parameters),
         }
     }
 
@@ -163,7 +155,8 @@ impl Fit {
     /// [`flywheel_base::ErrorKind::Invalid`] naming the first history that contradicts itself, or saying that
     /// there are fewer than [`CUSTOMERS_MIN`] customers or [`BUYERS_MIN`] with a repeat purchase.
     /// # Cost
-    /// About 1,000 passes over at most 5,000 different histories and 150 over all different ones.
+    /// About 1,000 passes over at most 5,000 different histories and 150 over all different ones; 500 and 20 for
+    /// Pareto/NBD, whose slopes and curvatures come along with its likelihood.
     /// # Source
     /// The papers named at [`Model`]; parity with lifetimes in `tests/parity/lifetime.json`.
     pub fn new(model: Model, histories: &[History], weights: Option<&[f64]>) -> Result<Self> {
@@ -176,14 +169,13 @@ impl Fit {
         let table = Table::new(histories, weights, scale);
         let buyers = table.rows.iter().filter(|row| row.frequency > 0.0);
         enough(table.weight, buyers.map(|row| row.weight).sum())?;
-        let on = |table: &Table, logs: &[f64]| model.likelihood(table, &exp(logs));
         let sample = table.sample(SAMPLE_ROWS);
-        let coarse: Likelihood<'_> = &|logs| on(sample.as_ref().unwrap_or(&table), logs);
-        let hill = maximum::climb(coarse, &maximum::explore(coarse, &starts()));
-        let whole: Likelihood<'_> = &|logs| on(&table, logs);
-        let top = if sample.is_some() { maximum::climb(whole, &hill.logs) } else { hill };
+        let coarse = Customers { model, table: sample.as_ref().unwrap_or(&table) };
+        let whole = Customers { model, table: &table };
+        let hill = maximum::climb(&coarse, &maximum::explore(&coarse, &starts()));
+        let top = if sample.is_some() { maximum::climb(&whole, &hill.logs) } else { hill };
         let (parameters, covariance) =
-            estimates(whole, &top, &model.parameters(), model.times(), scale, table.weight);
+            estimates(&top, &model.parameters(), model.times(), scale, table.weight);
         // A density of purchase moments in other units carries the unit once a purchase.
         let purchases: f64 = table.rows.iter().map(|row| row.weight * row.frequency).sum();
         Ok(Self {
@@ -360,6 +352,31 @@ pub struct Value {
     pub interval: Option<Interval>,
 }
 
+/// The likelihood of customers by a model.
+struct Customers<'a> {
+    model: Model,
+    table: &'a Table,
+}
+
+impl Hill for Customers<'_> {
+    fn height(&self, logs: &[f64]) -> f64 {
+        let parameters = exp(logs);
+        match self.model {
+            Model::BgNbd => geometric::likelihood(self.table, Coin::Repeats, &parameters),
+            Model::MbgNbd => geometric::likelihood(self.table, Coin::All, &parameters),
+            Model::ParetoNbd => pareto::likelihood(self.table, &parameters),
+            Model::BgBb => binomial::likelihood(self.table, &parameters),
+        }
+    }
+
+    fn shape(&self, logs: &[f64]) -> Shape {
+        match self.model {
+            Model::ParetoNbd => pareto::shape(self.table, &exp(logs)),
+            _ => maximum::differences(&|logs| self.height(logs), logs),
+        }
+    }
+}
+
 /// Starts of the search, in logarithms of scaled parameters: everything 1, and two leanings.
 fn starts() -> [Vec<f64>; 3] {
     [vec![0.0, 0.0, 0.0, 0.0], vec![-1.0, -1.5, -0.5, 1.0], vec![0.5, 0.0, -1.0, -1.0]]
@@ -436,15 +453,13 @@ fn values(estimates: &[Estimate]) -> Vec<f64> {
 
 /// Parameters with errors, and the covariance of their logarithms.
 fn estimates(
-    f: Likelihood<'_>,
     top: &Top,
     names: &[&str],
     times: &[usize],
     scale: f64,
     weight: f64,
 ) -> (Vec<Estimate>, Option<Vec<Vec<f64>>>) {
-    let inverse =
-        if top.converged { maximum::inverse(&maximum::curvature(f, &top.logs)) } else { None };
+    let inverse = if top.converged { maximum::inverse(&top.down) } else { None };
     let covariance = inverse.map(|rows| {
         rows.iter()
             .map(|row| row.iter().map(|v| v / weight).collect::<Vec<f64>>())

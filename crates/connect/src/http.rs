@@ -20,6 +20,7 @@ pub(crate) mod fake;
 mod limit;
 mod pace;
 mod path;
+mod without;
 
 use std::collections::BTreeMap;
 
@@ -28,12 +29,13 @@ use serde::{Deserialize, Deserializer};
 
 pub use address::is_private_place;
 pub(crate) use address::{PrivateAddress, PublicOnly, is_private, is_private_host};
-pub(crate) use answer::{Answer, asked_wait, without};
+pub(crate) use answer::{Answer, asked_wait};
 pub use auth::Auth;
 pub(crate) use client::{Call, Client, HttpSettings, Quota, Unanswered, form};
 pub use limit::Limits;
 pub(crate) use pace::{Pace, real_pace};
 pub(crate) use path::JsonPath;
+pub(crate) use without::without;
 
 /// Reads a secret that need not be there.
 pub(crate) fn secret<'de, D: Deserializer<'de>>(

@@ -1,4 +1,4 @@
-//! How much memory the allocator keeps from the system.
+//! How much memory the C library keeps from the system: for what is written in C, and for all where it is the allocator.
 
 /// Makes the C library give memory back that is no longer used; to be called before any thread starts.
 ///

@@ -7,12 +7,14 @@
 
 mod identity;
 mod kafka;
+mod leaks;
 mod mariadb;
 mod postgres;
 mod process;
 
 pub use identity::{Bend, CLIENT_ID, CLIENT_SECRET, IdentityProvider};
 pub use kafka::Kafka;
+pub use leaks::shows;
 pub use mariadb::MariaDb;
 pub use postgres::{Certificate, Postgres};
 pub use process::{Program, Watched, free_port, wait_for};

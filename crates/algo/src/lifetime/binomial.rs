@@ -9,10 +9,7 @@ pub(super) const OPPORTUNITIES_MAX: f64 = 10_000.0;
 
 /// The mean log-likelihood of `[alpha, beta, gamma, delta]`.
 pub(super) fn likelihood(table: &Table, parameters: &[f64]) -> f64 {
-    table.mean(|row| {
-        let history = History { frequency: row.frequency, recency: row.recency, age: row.age };
-        ln_likelihood(&history, parameters)
-    })
+    table.mean(|row| ln_likelihood(&row.history(), parameters))
 }
 
 /// The log-likelihood of one history, up to nothing: the binomial coefficient has no place in an ordered history.

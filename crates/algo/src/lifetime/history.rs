@@ -173,6 +173,12 @@ pub(super) struct Row {
     pub(super) level: usize,
 }
 
+impl Row {
+    pub(super) fn history(&self) -> History {
+        History { frequency: self.frequency, recency: self.recency, age: self.age }
+    }
+}
+
 impl Table {
     /// Counts equal histories once; times are divided by `scale`.
     pub(super) fn new(histories: &[History], weights: Option<&[f64]>, scale: f64) -> Self {
@@ -225,16 +231,22 @@ impl Table {
 
     /// The weighted mean of `f`; the same bits on any number of threads.
     pub(super) fn mean(&self, f: impl Fn(&Row) -> f64 + Sync) -> f64 {
-        let pieces: Vec<f64> = self
-            .rows
-            .par_chunks(ROWS_PER_PIECE)
-            .map(|rows| rows.iter().map(|row| row.weight * f(row)).sum())
-            .collect();
-        pieces.iter().sum::<f64>() / self.weight
+        let [mean] = self.means(|rows| [rows.iter().map(|row| row.weight * f(row)).sum()]);
+        mean
+    }
+
+    /// The weighted means of several numbers, whose weighted sums over some rows are `sums`; the same bits on any number of
+    /// threads.
+    pub(super) fn means<const COUNT: usize>(
+        &self,
+        sums: impl Fn(&[Row]) -> [f64; COUNT] + Sync,
+    ) -> [f64; COUNT] {
+        let pieces: Vec<[f64; COUNT]> = self.rows.par_chunks(ROWS_PER_PIECE).map(&sums).collect();
+        std::array::from_fn(|at| pieces.iter().map(|piece| piece[at]).sum::<f64>() / self.weight)
     }
 
     /// `f` of each different frequency.
-    pub(super) fn by_level(&self, f: impl Fn(f64) -> f64) -> Vec<f64> {
+    pub(super) fn by_level<T>(&self, f: impl Fn(f64) -> T) -> Vec<T> {
         self.levels.iter().map(|level| f(*level)).collect()
     }
 }

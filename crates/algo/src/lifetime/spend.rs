@@ -4,7 +4,7 @@ use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::history::{History, Table};
-use super::maximum::{self, Likelihood};
+use super::maximum;
 use super::{BUYERS_MIN, Estimate, SAMPLE_ROWS};
 use crate::stats::finite;
 use crate::stats::special::ln_gamma;
@@ -72,12 +72,12 @@ impl Spend {
         let on = |table: &Table, logs: &[f64]| likelihood(table, &super::exp(logs));
         let starts = [vec![1.0, 1.0, 0.5], vec![2.0, 1.5, 0.0], vec![0.0, 0.5, 0.5]];
         let sample = table.sample(SAMPLE_ROWS);
-        let coarse: Likelihood<'_> = &|logs| on(sample.as_ref().unwrap_or(&table), logs);
-        let hill = maximum::climb(coarse, &maximum::explore(coarse, &starts));
-        let whole: Likelihood<'_> = &|logs| on(&table, logs);
-        let top = maximum::climb(whole, &hill.logs);
+        let coarse = |logs: &[f64]| on(sample.as_ref().unwrap_or(&table), logs);
+        let hill = maximum::climb(&coarse, &maximum::explore(&coarse, &starts));
+        let whole = |logs: &[f64]| on(&table, logs);
+        let top = maximum::climb(&whole, &hill.logs);
         let (parameters, covariance) =
-            super::estimates(whole, &top, &["p", "q", "v"], &[2], scale, table.weight);
+            super::estimates(&top, &["p", "q", "v"], &[2], scale, table.weight);
         // The density of a value in other units carries the unit once a customer.
         let log_likelihood = (top.value - scale.ln()) * table.weight;
         Ok(Self {

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 
 use super::path::JsonPath;
+use super::without::without;
 
 /// The longest wait a server can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -212,19 +213,6 @@ fn web_page(asked: &str) -> Error {
     Error::invalid(format!("{asked} answered with a web page instead of JSON")).hint(
         "Check `base_url` and `path`: a login page, a proxy or the API's documentation answers so.",
     )
-}
-
-/// `text` with every given piece replaced; pieces of one or two characters stay.
-pub(crate) fn without<'a>(text: String, pieces: impl Iterator<Item = &'a str>) -> String {
-    let mut text = text;
-    let mut pieces: Vec<&str> = pieces.filter(|piece| piece.len() > 2).collect();
-    pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.len()));
-    for piece in pieces {
-        if text.contains(piece) {
-            text = text.replace(piece, "…");
-        }
-    }
-    text
 }
 
 /// How long a server asks to wait: seconds, or a date measured against the answer's own, or against

@@ -1,5 +1,12 @@
 //! Rows leave for other systems: from files to a database, from the lake back to whoever needs it.
 
+use std::collections::BTreeSet;
+
+use flywheel_connect::ABSENT;
+use flywheel_connect::destination::DESTINATIONS;
+use flywheel_connect::source::SOURCES;
+use serde_json::Value;
+
 use crate::house::{House, binary};
 
 /// A project that lands customers and can write into a SQLite file and into CSV files.
@@ -273,18 +280,90 @@ fn a_query_over_models_is_exported_whole_each_turn() {
     house.ok(&["check"]);
 }
 
+/// The columns of the list of connectors.
+const COLUMNS: [&str; 5] = ["type", "what it is", "read", "write", "after a crash"];
+
+/// What the list of connectors has to say of each, by its own entry.
+fn declared_connectors() -> Vec<[String; 5]> {
+    let about = |name: &str| {
+        let source = SOURCES.iter().find(|source| source.name == name);
+        let lacking = source.is_some_and(|source| !source.in_build);
+        let destination = DESTINATIONS.iter().find(|destination| destination.name == name);
+        let about = source.map(|source| source.about).or(destination.map(|one| one.about)).unwrap();
+        format!("{about}{}", if lacking { " (optional; not in this build)" } else { "" })
+    };
+    let read = |name: &str| match SOURCES.iter().find(|source| source.name == name) {
+        Some(source) if source.cdc => "full, incremental, cdc",
+        Some(_) => "full, incremental",
+        None => "",
+    };
+    let names = SOURCES.iter().map(|source| source.name);
+    let names: BTreeSet<&str> =
+        names.chain(DESTINATIONS.iter().map(|destination| destination.name)).collect();
+    let row = |name: &str| {
+        let destination = DESTINATIONS.iter().find(|destination| destination.name == name);
+        let mut write: Vec<String> = destination
+            .into_iter()
+            .flat_map(|destination| destination.modes)
+            .map(ToString::to_string)
+            .collect();
+        write
+            .extend(destination.filter(|one| one.upserts).map(|_| "records of actions".to_owned()));
+        let guarantee = destination.map_or("", |destination| destination.guarantee.words());
+        [
+            name.to_owned(),
+            about(name),
+            read(name).to_owned(),
+            write.join(", "),
+            guarantee.to_owned(),
+        ]
+    };
+    names.into_iter().map(row).collect()
+}
+
 #[test]
 fn every_connector_says_how_it_is_read_and_written_and_what_a_crash_leaves() {
     let house = House::new();
-    let list = house.ok(&["connectors"]);
-    for expected in
-        ["postgres", "mysql", "sqlite", "exactly once: rows and position are one transaction"]
-    {
-        assert!(list.contains(expected), "{expected} is missing in\n{list}");
+    let declared = declared_connectors();
+    assert!(declared.len() >= SOURCES.len(), "{declared:?}");
+    for [name, about, read, write, guarantee] in &declared {
+        assert!(!about.is_empty() && !(read.is_empty() && write.is_empty()), "{name}");
+        assert_eq!(write.is_empty(), guarantee.is_empty(), "{name}: {write}; {guarantee}");
     }
-    // What people look for in vain is named, with what to use.
-    let oracle = list.lines().find(|line| line.contains("oracle")).unwrap();
-    assert!(oracle.contains("NOT THERE; use `odbc`"), "{oracle}");
+
+    // As a program reads it: exactly these, and what people look for in vain with what to use.
+    let text = house.ok(&["connectors", "--output", "json"]);
+    let printed: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let told =
+        |row: &Value| COLUMNS.map(|column| row[column].as_str().unwrap_or_default().to_owned());
+    let (absent, there): (Vec<_>, Vec<_>) =
+        printed.iter().map(told).partition(|[_, about, ..]| about.starts_with("NOT THERE"));
+    assert_eq!(there, declared);
+    let absent: Vec<(&str, &str)> =
+        absent.iter().map(|[name, about, ..]| (name.as_str(), about.as_str())).collect();
+    let expected: Vec<String> =
+        ABSENT.iter().map(|absent| format!("NOT THERE; use {}", absent.instead)).collect();
+    let expected: Vec<(&str, &str)> =
+        ABSENT.iter().map(|one| one.name).zip(expected.iter().map(String::as_str)).collect();
+    assert_eq!(absent, expected);
+
+    // As a person reads it: a line of each, whose cells stand under the header's.
+    let list = house.ok(&["connectors"]);
+    let header = list.lines().next().unwrap();
+    let starts = COLUMNS.map(|column| header.find(column).unwrap());
+    for row in &declared {
+        let line = list.lines().find(|line| line.split(' ').next() == Some(row[0].as_str()));
+        let line: Vec<char> =
+            line.unwrap_or_else(|| panic!("{} is not in\n{list}", row[0])).chars().collect();
+        let ends = starts[1..].iter().copied().chain([line.len()]);
+        let cells: Vec<String> = starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| line.iter().take(end).skip(*start).collect::<String>())
+            .map(|cell| cell.trim().to_owned())
+            .collect();
+        assert_eq!(cells, row, "{list}");
+    }
 }
 
 #[test]
@@ -358,7 +437,7 @@ fn a_source_that_is_away_is_waited_for_once() {
     );
     let output = house.run(&["lag", "--output", "json"]);
     assert_eq!(output.status.code(), Some(1));
-    let lags: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lags: Value = serde_json::from_slice(&output.stdout).unwrap();
     let again = "\"shop\" has not answered before";
     let said = |at: usize| lags[at]["error"].as_str().unwrap().contains(again);
     assert_eq!([said(0), said(1)], [false, true], "{lags}");

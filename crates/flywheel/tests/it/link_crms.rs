@@ -4,7 +4,7 @@
 mod actions;
 mod hubspot;
 mod salesforce;
-mod server;
+pub(crate) mod server;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -7,7 +7,6 @@
 )]
 
 mod alerts;
-mod alone;
 mod api;
 mod attribution;
 mod backup;
@@ -51,6 +50,7 @@ mod quality;
 mod quarantine;
 mod queues;
 mod real_data;
+mod rivals;
 mod rules;
 mod schedules;
 mod secrets;

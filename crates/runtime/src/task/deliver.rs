@@ -40,6 +40,9 @@ use crate::quarantine;
 
 /// Rows between two commits.
 pub(crate) const CHECKPOINT_ROWS: u64 = 100_000;
+/// Rows between two commits of a target that commits in a transaction, which costs it next to nothing: what waits is
+/// read again after a crash, with the pages that are on their way.
+const TRANSACTION_ROWS: u64 = 50_000;
 /// Bytes of rows between two commits.
 pub(crate) const CHECKPOINT_BYTES: usize = 64 << 20;
 
@@ -123,6 +126,10 @@ pub(crate) async fn deliver(
         tally: Tally::default(),
         repeated: repeated(stream, mode, key),
         waiting: Waiting::default(),
+        checkpoint_rows: match entry.guarantee {
+            Guarantee::Transaction => TRANSACTION_ROWS,
+            _ => CHECKPOINT_ROWS,
+        },
         checkpoint_bytes: share.gathered(CHECKPOINT_BYTES),
         landed: Landed {
             table: format!("{destination}.{}", stream.stream),
@@ -294,8 +301,8 @@ struct Waiting {
 
 impl Waiting {
     /// Whether it is enough for a commit.
-    fn is_much(&self, bytes: usize) -> bool {
-        self.rows >= CHECKPOINT_ROWS || self.bytes >= bytes
+    fn is_much(&self, rows: u64, bytes: usize) -> bool {
+        self.rows >= rows || self.bytes >= bytes
     }
 }
 
@@ -326,6 +333,8 @@ struct Delivery<'a> {
     /// The keys so far of a whole stream that is merged.
     repeated: Option<Repeated>,
     waiting: Waiting,
+    /// Rows between two commits.
+    checkpoint_rows: u64,
     /// Bytes of rows between two commits.
     checkpoint_bytes: usize,
     landed: Landed,
@@ -364,7 +373,9 @@ impl Delivery<'_> {
         let mut page = self.mapping.apply(page)?;
         let filtered = self.mapping.filtered() - filtered;
         // Only a row that follows proves that the read has not ended at the position before it.
-        if page.batch.num_rows() > 0 && self.waiting.is_much(self.checkpoint_bytes) {
+        if page.batch.num_rows() > 0
+            && self.waiting.is_much(self.checkpoint_rows, self.checkpoint_bytes)
+        {
             self.commit(false).await?;
         }
         self.landed.rows_filtered += filtered;

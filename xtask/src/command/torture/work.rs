@@ -25,7 +25,7 @@ const ROWS_MOVED: u64 = 600_000;
 /// Rows of a chunk of the copy into the lake.
 const CHUNK_COPIED: u64 = 20_000;
 
-/// Rows of a chunk of the copy to a database: a little more than it gathers between two commits.
+/// Rows of a chunk of the copy to a database, which commits several times in it.
 const CHUNK_MOVED: u64 = 120_000;
 
 /// Rows of a chunk of everything else, which is read in order.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
-use flywheel_base::{Timestamp, env};
+use flywheel_base::{ErrorKind, Timestamp, env};
 use serde_json::Value;
 
 use super::*;
@@ -13,7 +13,16 @@ use crate::http::fake::{Fake, FakePace};
 use crate::page::Position;
 
 fn open(fake: &Fake, pace: &Arc<FakePace>, folder: &tempfile::TempDir) -> HubSpotDestination {
-    let settings = json!({ "token": "pat-1", "base_url": fake.url, "allow_private": true });
+    open_with("pat-1", fake, pace, folder)
+}
+
+fn open_with(
+    token: &str,
+    fake: &Fake,
+    pace: &Arc<FakePace>,
+    folder: &tempfile::TempDir,
+) -> HubSpotDestination {
+    let settings = json!({ "token": token, "base_url": fake.url, "allow_private": true });
     let hubspot: HubSpot = serde_json::from_value(settings).unwrap();
     let ctx = DestinationContext { base_dir: folder.path().to_owned(), connection: "to".into() };
     hubspot.writing(&ctx, &(Arc::clone(pace) as Arc<dyn Pace>)).unwrap()
@@ -39,6 +48,16 @@ fn texts(columns: &[(&str, Vec<Option<String>>)]) -> RecordBatch {
         .unwrap()
 }
 
+/// Ten thousand contacts, of which one in each thousand has an address that is none.
+fn ten_thousand() -> RecordBatch {
+    let email = |n: usize| {
+        if n % 1_000 == 500 { format!("poison-{n}") } else { format!("c{n}@example.com") }
+    };
+    let emails = (0..10_000).map(|n| Some(email(n))).collect();
+    let names = (0..10_000).map(|n| (n % 2 == 0).then(|| format!("N{n}"))).collect();
+    texts(&[("email", emails), ("firstname", names)])
+}
+
 fn checkpoint(sequence: i64) -> Checkpoint {
     Checkpoint { sequence, position: Position(json!(sequence)) }
 }
@@ -48,13 +67,7 @@ async fn ten_thousand_contacts_are_upserted_and_ten_bad_ones_named() {
     let (pace, folder) = (FakePace::new(), tempfile::tempdir().unwrap());
     let (fake, hubspot) = FakeHubSpot::start(&pace).await;
     hubspot.lock().unwrap().faults = 0.1;
-    let email = |n: usize| {
-        if n % 1_000 == 500 { format!("poison-{n}") } else { format!("c{n}@example.com") }
-    };
-    let emails: Vec<Option<String>> = (0..10_000).map(|n| Some(email(n))).collect();
-    let names: Vec<Option<String>> =
-        (0..10_000).map(|n| (n % 2 == 0).then(|| format!("N{n}"))).collect();
-    let batch = texts(&[("email", emails), ("firstname", names)]);
+    let batch = ten_thousand();
     let destination = open(&fake, &pace, &folder);
     let write = request(json!({ "object": "contacts" }), &batch, "email");
     let mut writer = destination.writer(&write).await.unwrap();
@@ -82,6 +95,67 @@ async fn ten_thousand_contacts_are_upserted_and_ten_bad_ones_named() {
         .max()
         .unwrap();
     assert_eq!(sent, 10);
+}
+
+#[tokio::test]
+async fn ten_thousand_contacts_arrive_once_over_faults_lost_answers_and_a_token_that_is_replaced() {
+    let (pace, folder) = (FakePace::new(), tempfile::tempdir().unwrap());
+    let (fake, hubspot) = FakeHubSpot::start(&pace).await;
+    {
+        let mut hubspot = hubspot.lock().unwrap();
+        (hubspot.faults, hubspot.lost) = (0.1, 0.05);
+        // Somebody replaces the token in the middle; a token of an app does not renew itself.
+        hubspot.token_requests = 50;
+    }
+    let batch = ten_thousand();
+    let write = request(json!({ "object": "contacts" }), &batch, "email");
+    let destination = open(&fake, &pace, &folder);
+    let mut writer = destination.writer(&write).await.unwrap();
+    let error = writer.write(&batch).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.report());
+    drop(writer);
+    {
+        let mut hubspot = hubspot.lock().unwrap();
+        let there = hubspot.contacts.len();
+        assert!((1..9_990).contains(&there), "{there} contacts");
+        assert_eq!(hubspot.refused_tokens, 1, "nobody knocks again with a token that was refused");
+        (hubspot.token, hubspot.token_requests) = ("pat-2".to_owned(), usize::MAX);
+    }
+
+    // The next run has the same rows again, as no checkpoint tells of them.
+    let destination = open_with("pat-2", &fake, &pace, &folder);
+    let mut writer = destination.writer(&write).await.unwrap();
+    let refused = writer.write(&batch).await.unwrap();
+    let places: Vec<usize> = refused.iter().map(|refused| refused.row).collect();
+    assert_eq!(places, (0..10).map(|n| n * 1_000 + 500).collect::<Vec<_>>(), "only those");
+    writer.commit(&checkpoint(1)).await.unwrap();
+    {
+        let hubspot = hubspot.lock().unwrap();
+        assert_eq!(hubspot.contacts.len(), 9_990);
+        let mut names = BTreeSet::new();
+        for contact in hubspot.contacts.values() {
+            let email = contact.properties["email"].clone();
+            let number: usize = email[1..].split('@').next().unwrap().parse().unwrap();
+            let name = (number % 2 == 0).then(|| format!("N{number}"));
+            assert_eq!(contact.properties.get("firstname"), name.as_ref(), "{email}");
+            names.insert(email);
+        }
+        assert_eq!(names.len(), 9_990, "each of them once");
+        assert_eq!(hubspot.requests.exceeded, 0, "the limit was never exceeded");
+        assert!(hubspot.faulted >= 5, "{} faults", hubspot.faulted);
+    }
+
+    // What was refused is tried again, and nothing else is sent a second time.
+    let before = fake.count();
+    assert_eq!(writer.write(&batch).await.unwrap().len(), 10);
+    let mut again = BTreeSet::new();
+    for seen in fake.seen()[before..].iter().filter(|seen| seen.path.ends_with("upsert")) {
+        let body = seen.json();
+        let inputs = body["inputs"].as_array().unwrap().iter();
+        again.extend(inputs.map(|input| input["id"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(again.len(), 10, "{again:?}");
+    assert!(again.iter().all(|id| id.starts_with("poison")), "{again:?}");
 }
 
 #[tokio::test]

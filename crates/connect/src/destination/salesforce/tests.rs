@@ -1,18 +1,31 @@
 //! What becomes of rows that are sent to a Salesforce org.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray};
 use flywheel_base::{Timestamp, env};
 
 use super::*;
 use crate::destination::{Checkpoint, NewTargetColumns};
 use crate::http::fake::salesforce::FakeSalesforce;
-use crate::http::fake::{Fake, FakePace};
+use crate::http::fake::{Fake, FakePace, Meter};
 use crate::page::Position;
 
 fn open(fake: &Fake, pace: &Arc<FakePace>, folder: &tempfile::TempDir) -> SalesforceDestination {
+    open_with(&json!({}), fake, pace, folder)
+}
+
+fn open_with(
+    limits: &Value,
+    fake: &Fake,
+    pace: &Arc<FakePace>,
+    folder: &tempfile::TempDir,
+) -> SalesforceDestination {
     let auth = json!({ "type": "oauth2", "token_url": format!("{}/services/oauth2/token", fake.url),
                        "client_id": "me", "client_secret": "hush" });
-    let settings = json!({ "instance_url": fake.url, "auth": auth, "allow_private": true });
+    let settings =
+        json!({ "instance_url": fake.url, "auth": auth, "allow_private": true, "limits": limits });
     let salesforce: Salesforce = serde_json::from_value(settings).unwrap();
     let ctx = DestinationContext { base_dir: folder.path().to_owned(), connection: "to".into() };
     salesforce.writing(&ctx, Arc::clone(pace) as Arc<dyn Pace>).unwrap()
@@ -92,7 +105,7 @@ async fn many_rows_go_by_a_bulk_job_and_every_row_has_its_fate() {
         salesforce.locked = vec!["e17".into()];
         // The org gives up in the middle of the first job.
         salesforce.job_stops_after = Some(6_000);
-        salesforce.token_life = std::time::Duration::from_secs(5);
+        salesforce.token_life = Duration::from_secs(5);
     }
     let batch = without_marks(&contacts(0..10_000));
     let destination = open(&fake, &pace, &folder);
@@ -111,6 +124,50 @@ async fn many_rows_go_by_a_bulk_job_and_every_row_has_its_fate() {
     let e1 = salesforce.contacts.values().find(|contact| contact["Ext__c"] == json!("e1")).unwrap();
     assert_eq!((&e1["LastName"], &e1["Score__c"]), (&json!("Smith, \"1\""), &Value::Null));
     assert!(salesforce.tokens >= 2, "a token ended while a job ran");
+}
+
+#[tokio::test]
+async fn ten_thousand_contacts_arrive_once_over_faults_lost_answers_and_tokens_that_end() {
+    // By composite requests, and by a job, whose data is uploaded only once.
+    for (bulk_above, lost, token_life_s) in [(20_000, 0.05, 9), (2_000, 0.0, 5)] {
+        let by_job = bulk_above < 10_000;
+        let (pace, folder) = (FakePace::new(), tempfile::tempdir().unwrap());
+        let (fake, salesforce) = FakeSalesforce::start(&pace).await;
+        {
+            let mut salesforce = salesforce.lock().unwrap();
+            salesforce.requests = Meter::new(30, Duration::from_secs(10));
+            salesforce.takes = Duration::from_millis(250);
+            salesforce.token_life = Duration::from_secs(token_life_s);
+            (salesforce.faults, salesforce.lost) = (0.15, lost);
+            salesforce.locked = vec!["e3".into(), "e7000".into()];
+        }
+        let limits = json!({ "requests_per_10_seconds": 30 });
+        let destination = open_with(&limits, &fake, &pace, &folder);
+        let batch = without_marks(&contacts(0..10_000));
+        let target = json!({ "object": "Contact", "bulk_above": bulk_above });
+        let write = WriteRequest { target, ..request(&batch, WriteMode::Merge) };
+        let mut writer = destination.writer(&write).await.unwrap();
+        let refused = writer.write(&batch).await.unwrap();
+        let places: Vec<usize> = refused.iter().map(|refused| refused.row).collect();
+        assert_eq!(places, (0..10).map(|n| n * 1_000 + 500).collect::<Vec<_>>(), "only those");
+        assert_eq!(writer.commit(&checkpoint(1)).await.unwrap().rows_written, 9_990);
+
+        let salesforce = salesforce.lock().unwrap();
+        assert_eq!(salesforce.contacts.len(), 9_990, "{bulk_above}");
+        let mut found = BTreeSet::new();
+        for contact in salesforce.contacts.values() {
+            let ext = contact["Ext__c"].as_str().unwrap();
+            assert_eq!(contact["Email"], json!(format!("c{}@x.org", &ext[1..])));
+            assert_eq!(contact["LastName"], json!(format!("Smith, \"{}\"", &ext[1..])));
+            found.insert(ext.to_owned());
+        }
+        assert_eq!(found.len(), 9_990, "each of them once");
+        assert_eq!(salesforce.jobs_created > 0, by_job, "{} jobs", salesforce.jobs_created);
+        assert_eq!(salesforce.requests.exceeded, 0, "the limit of the org was never exceeded");
+        assert!(salesforce.tokens >= 2 && salesforce.refused_tokens >= 1, "{}", salesforce.tokens);
+        // A job takes few requests, so that it may meet no fault.
+        assert!(by_job || salesforce.faulted >= 3, "{} faults", salesforce.faulted);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A fake HubSpot that enforces what the documentation says: 100 requests in ten seconds, 5 searches
 //! in a second, 10,000 results of a search, 100 inputs of a batch, unique ids within it, known
-//! properties, and errors that name their row only if it carries a trace id.
+//! properties, errors that name their row only if it carries a trace id, and tokens that are replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -32,8 +32,18 @@ pub(crate) struct FakeHubSpot {
     pub(crate) requests: Meter,
     pub(crate) searches: Meter,
     pub(crate) daily_left: u64,
-    /// The chance of a 429 or 502, each.
+    /// The chance of a 429 or 502, before anything is done.
     pub(crate) faults: f64,
+    /// The chance that an answer is lost after what was asked for is done.
+    pub(crate) lost: f64,
+    /// How many requests had a fault, or no answer.
+    pub(crate) faulted: usize,
+    /// The token that is good.
+    pub(crate) token: String,
+    /// How many requests it is good for, until somebody replaces it.
+    pub(crate) token_requests: usize,
+    /// How many requests had a token that is not good.
+    pub(crate) refused_tokens: usize,
     next_id: u64,
     /// Ids by property and value in small letters.
     index: BTreeMap<(String, String), u64>,
@@ -59,6 +69,11 @@ impl FakeHubSpot {
             searches: Meter::new(5, Duration::from_secs(1)),
             daily_left: 250_000,
             faults: 0.0,
+            lost: 0.0,
+            faulted: 0,
+            token: "pat-1".to_owned(),
+            token_requests: usize::MAX,
+            refused_tokens: 0,
             next_id: 1,
             index: BTreeMap::new(),
             rng: Rng::new(11),
@@ -79,9 +94,12 @@ impl FakeHubSpot {
 
     fn answer(&mut self, request: &Seen) -> Reply {
         self.pace.advance(Duration::from_millis(15));
-        if request.header("authorization") != Some("Bearer pat-1") {
+        let expected = format!("Bearer {}", self.token);
+        if self.token_requests == 0 || request.header("authorization") != Some(&expected) {
+            self.refused_tokens += 1;
             return refused(401, "INVALID_AUTHENTICATION", "Authentication credentials not found");
         }
+        self.token_requests -= 1;
         let now = self.pace.now();
         let search = request.path.ends_with("/search");
         let fits = self.requests.hit(now) & (!search || self.searches.hit(now));
@@ -90,6 +108,7 @@ impl FakeHubSpot {
         }
         self.daily_left = self.daily_left.saturating_sub(1);
         if self.rng.chance(self.faults) {
+            self.faulted += 1;
             return if self.rng.chance(0.5) {
                 refused(429, "RATE_LIMITS", "slow down").header("retry-after", "1")
             } else {
@@ -113,6 +132,10 @@ impl FakeHubSpot {
             "/crm/objects/2026-03/contacts/batch/archive" => self.archive(&request.json()),
             path => refused(404, "OBJECT_NOT_FOUND", &format!("nothing is at {path}")),
         };
+        if self.lost > 0.0 && self.rng.chance(self.lost) {
+            self.faulted += 1;
+            return Reply::nothing();
+        }
         reply
             .header("x-hubspot-ratelimit-daily", "250000")
             .header("x-hubspot-ratelimit-daily-remaining", self.daily_left.to_string())

@@ -1,5 +1,5 @@
 //! A fake Salesforce that enforces what the documentation says: tokens that end, the requests of a
-//! day, queries in answers with locators that are forgotten, 200 rows of a composite request, and
+//! day, a server that is too busy, queries in answers with locators that are forgotten, 200 rows of a composite request, and
 //! the states, limits and result lists of Bulk API 2.0 jobs, whose results are gone after a week.
 
 mod events;
@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flywheel_base::Timestamp;
+use flywheel_base::{Rng, Timestamp};
 use serde_json::{Map, Value, json};
 
 use self::events::FakeEvents;
-use super::{Fake, FakePace, Reply, Seen};
+use super::{Fake, FakePace, Meter, Reply, Seen};
 use crate::http::Pace;
 use crate::source::csv::{CsvRows, quoted};
 
@@ -65,8 +65,20 @@ pub(crate) struct FakeSalesforce {
     pub(crate) contacts: BTreeMap<String, Map<String, Value>>,
     pub(crate) used: u64,
     pub(crate) used_max: u64,
+    /// The requests of ten seconds, above which the server is too busy.
+    pub(crate) requests: Meter,
+    /// How long a request takes.
+    pub(crate) takes: Duration,
+    /// The chance of a 502 or 503, before anything is done.
+    pub(crate) faults: f64,
+    /// The chance that an answer is lost after what was asked for is done.
+    pub(crate) lost: f64,
+    /// How many requests had a fault, or no answer.
+    pub(crate) faulted: usize,
     pub(crate) token_life: Duration,
     pub(crate) tokens: usize,
+    /// How many requests had a token that is not good.
+    pub(crate) refused_tokens: usize,
     /// Records in an answer.
     pub(crate) page: usize,
     /// External ids whose row is locked at the first try.
@@ -94,6 +106,7 @@ pub(crate) struct FakeSalesforce {
     next_id: u64,
     /// Ids by external id.
     by_ext: BTreeMap<String, String>,
+    rng: Rng,
     pace: Arc<FakePace>,
 }
 
@@ -115,8 +128,14 @@ impl FakeSalesforce {
             contacts: BTreeMap::new(),
             used: 0,
             used_max: 100_000,
+            requests: Meter::new(usize::MAX, Duration::from_secs(10)),
+            takes: Duration::from_millis(25),
+            faults: 0.0,
+            lost: 0.0,
+            faulted: 0,
             token_life: Duration::from_secs(7_200),
             tokens: 0,
+            refused_tokens: 0,
             page: 200,
             locked: Vec::new(),
             job_stops_after: None,
@@ -134,6 +153,7 @@ impl FakeSalesforce {
             token_ends_us: 0,
             next_id: 1,
             by_ext: BTreeMap::new(),
+            rng: Rng::new(13),
             pace: Arc::clone(pace),
         }));
         let serving = Arc::clone(&salesforce);
@@ -163,7 +183,7 @@ impl FakeSalesforce {
     }
 
     fn answer(&mut self, request: &Seen) -> Reply {
-        self.pace.advance(Duration::from_millis(25));
+        self.pace.advance(self.takes);
         let now_us = self.pace.now().micros();
         if request.path == "/services/oauth2/token" {
             if !request.body.contains("client_secret=hush") {
@@ -180,6 +200,7 @@ impl FakeSalesforce {
         }
         let expected = format!("Bearer 00D!{}", self.tokens);
         if now_us >= self.token_ends_us || request.header("authorization") != Some(&expected) {
+            self.refused_tokens += 1;
             return refused(401, "INVALID_SESSION_ID", "Session expired or invalid");
         }
         if request.path == "/cometd/62.0" {
@@ -189,6 +210,17 @@ impl FakeSalesforce {
             return refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.");
         }
         self.used += 1;
+        if !self.requests.hit(self.pace.now()) {
+            return refused(503, "SERVER_UNAVAILABLE", "The server is too busy.");
+        }
+        if self.faults > 0.0 && self.rng.chance(self.faults) {
+            self.faulted += 1;
+            return if self.rng.chance(0.5) {
+                refused(503, "SERVER_UNAVAILABLE", "Try again.").header("retry-after", "1")
+            } else {
+                Reply::text("text/html", "<html>Bad Gateway</html>").status(502)
+            };
+        }
         let Some(path) = request.path.strip_prefix("/services/data/v62.0") else {
             return refused(404, "NOT_FOUND", "The requested resource does not exist");
         };
@@ -219,6 +251,10 @@ impl FakeSalesforce {
             }
             (method, _) => refused(404, "NOT_FOUND", &format!("nothing is at {method} {path}")),
         };
+        if self.lost > 0.0 && self.rng.chance(self.lost) {
+            self.faulted += 1;
+            return Reply::nothing();
+        }
         reply.header("sforce-limit-info", format!("api-usage={}/{}", self.used, self.used_max))
     }
 

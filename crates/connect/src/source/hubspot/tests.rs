@@ -24,6 +24,15 @@ fn ids(pages: &[Page]) -> Vec<String> {
     cells(pages).into_iter().map(|row| row[0].clone()).collect()
 }
 
+fn column(pages: &[Page], name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for page in pages {
+        let place = page.batch.schema().index_of(name).unwrap();
+        found.extend(cells(std::slice::from_ref(page)).into_iter().map(|row| row[place].clone()));
+    }
+    found
+}
+
 fn ms(text: &str) -> i64 {
     Timestamp::parse(text).unwrap().micros() / 1_000
 }
@@ -128,4 +137,63 @@ async fn mistakes_and_an_empty_quota_are_explained() {
     let error = account.check().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted);
     assert!(error.hint_text().unwrap().contains("daily_reserve"), "{error}");
+}
+
+#[tokio::test]
+async fn ten_thousand_contacts_survive_limits_faults_and_a_token_that_is_replaced() {
+    let pace = FakePace::new();
+    let (fake, hubspot) = FakeHubSpot::start(&pace).await;
+    {
+        let mut hubspot = hubspot.lock().unwrap();
+        for n in 0..10_000 {
+            let id = hubspot.add(&format!("c{n}@example.com"), ms("2024-05-01"));
+            let company = if n % 1_000 == 500 { format!("poison {n}") } else { n.to_string() };
+            let contact = hubspot.contacts.get_mut(&id).unwrap();
+            contact.properties.insert("company".to_owned(), company);
+        }
+        (hubspot.faults, hubspot.lost) = (0.15, 0.05);
+        // Somebody replaces the token while the list is read; a token of an app does not renew itself.
+        hubspot.token_requests = 60;
+    }
+    let stream = json!({ "object": "contacts", "properties": ["email", "company"] });
+    let mut request = ReadRequest::full(stream, now());
+    request.page_rows = 900;
+    request.columns = vec![DeclaredColumn::new("company", ColumnType::Int64)];
+    let account = open(&fake, &pace, json!({}));
+    let mut pages = Vec::new();
+    let mut reading = account.read(&request);
+    let error = loop {
+        match reading.try_next().await {
+            Ok(Some(page)) => pages.push(page),
+            Ok(None) => panic!("the token ends before the list does"),
+            Err(error) => break error,
+        }
+    };
+    drop(reading);
+    assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.report());
+    assert!(pages.len() > 1 && column(&pages, "id").len() < 9_990, "{} pages", pages.len());
+
+    {
+        let mut hubspot = hubspot.lock().unwrap();
+        (hubspot.token, hubspot.token_requests) = ("pat-2".to_owned(), usize::MAX);
+    }
+    request.from = pages.last().map(|page| page.position.clone());
+    let before = fake.count();
+    let account = open(&fake, &pace, json!({ "token": "pat-2" }));
+    pages.extend(read(&account, &request).await.unwrap());
+    let mut found: Vec<u64> = column(&pages, "id").iter().map(|id| id.parse().unwrap()).collect();
+    let bad: Vec<_> = pages.iter().flat_map(|page| &page.rejected).collect();
+    assert_eq!((found.len(), bad.len()), (9_990, 10));
+    for bad in bad {
+        assert!(bad.code == "type-mismatch" && bad.raw.contains("poison"), "{bad:?}");
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 9_990, "no contact twice");
+    // It went on behind the last page: the list has 100 answers.
+    assert!(fake.count() - before < 100, "{}", fake.count() - before);
+    let hubspot = hubspot.lock().unwrap();
+    assert_eq!(hubspot.requests.exceeded, 0, "the limit of the account was never exceeded");
+    assert_eq!(hubspot.refused_tokens, 1, "nobody knocks again with a token that was refused");
+    assert!(hubspot.faulted >= 10, "{} faults", hubspot.faulted);
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use super::*;
 use crate::http::fake::salesforce::FakeSalesforce;
-use crate::http::fake::{Fake, FakePace};
+use crate::http::fake::{Fake, FakePace, Meter};
 use crate::source::contract::{cells, now};
 
 #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
@@ -55,6 +55,44 @@ async fn a_full_read_follows_locators_types_and_tokens_that_end() {
     assert!(kind("SystemModstamp").starts_with("Timestamp"));
     assert!(schema.field_with_name("attributes").is_err());
     assert!(salesforce.lock().unwrap().tokens > 2, "tokens ended in the middle of the read");
+}
+
+#[tokio::test]
+async fn ten_thousand_contacts_survive_limits_faults_and_tokens_that_end() {
+    let pace = FakePace::new();
+    let (fake, salesforce) = FakeSalesforce::start(&pace).await;
+    {
+        let mut salesforce = salesforce.lock().unwrap();
+        for n in 0..10_000 {
+            let id = salesforce.add(&format!("e{n:04}"), "2024-05-01T10:00:00Z");
+            if n % 1_000 == 500 {
+                let poison = json!(format!("poison {n}"));
+                salesforce.change(&id, "Score__c", poison, "2024-05-01T10:00:00Z");
+            }
+        }
+        salesforce.requests = Meter::new(30, Duration::from_secs(10));
+        salesforce.takes = Duration::from_millis(250);
+        salesforce.token_life = Duration::from_secs(9);
+        (salesforce.faults, salesforce.lost) = (0.15, 0.05);
+    }
+    let org = open(&fake, &pace, json!({ "limits": { "requests_per_10_seconds": 30 } }));
+    let stream = json!({ "object": "Contact", "fields": ["Ext__c", "Score__c"] });
+    let mut request = ReadRequest::full(stream, now());
+    request.page_rows = 900;
+    let pages = read(&org, &request).await.unwrap();
+    let bad: Vec<_> = pages.iter().flat_map(|page| &page.rejected).collect();
+    let mut found = column(&pages, "Ext__c");
+    assert_eq!((found.len(), bad.len()), (9_990, 10));
+    for bad in bad {
+        assert!(bad.code == "type-mismatch" && bad.raw.contains("poison"), "{bad:?}");
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 9_990, "no contact twice");
+    let salesforce = salesforce.lock().unwrap();
+    assert_eq!(salesforce.requests.exceeded, 0, "the limit of the org was never exceeded");
+    assert!(salesforce.tokens >= 2 && salesforce.refused_tokens >= 1, "{}", salesforce.tokens);
+    assert!(salesforce.faulted >= 3, "{} faults", salesforce.faulted);
 }
 
 #[tokio::test]

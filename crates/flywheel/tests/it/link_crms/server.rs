@@ -9,22 +9,24 @@ use std::thread;
 use serde_json::Value;
 
 /// A request.
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: BTreeMap<String, String>,
-    pub(super) authorization: String,
-    pub(super) text: String,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) authorization: String,
+    /// By which a server knows a request that it has had.
+    pub(crate) idempotency_key: String,
+    pub(crate) text: String,
 }
 
 impl Asked {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap()
     }
 }
 
 /// What is answered.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
     body: String,
@@ -32,28 +34,28 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         Self { status, head: String::new(), body, lost: false }
     }
 
-    pub(super) fn text(body: &str) -> Self {
+    pub(crate) fn text(body: &str) -> Self {
         Self { status: 200, head: String::new(), body: body.to_owned(), lost: false }
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head.push_str(&format!("{name}: {value}\r\n"));
         self
     }
 
     /// The same, lost on its way.
-    pub(super) fn lost(self) -> Self {
+    pub(crate) fn lost(self) -> Self {
         Self { lost: true, ..self }
     }
 }
 
 /// Serves `state`; gives the address.
-pub(super) fn serve<S: Send + 'static>(
+pub(crate) fn serve<S: Send + 'static>(
     state: &Arc<Mutex<S>>,
     answer: fn(&mut S, &Asked) -> Answer,
 ) -> String {
@@ -78,7 +80,7 @@ fn talk<S>(
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let (mut length, mut authorization) = (0, String::new());
+    let (mut length, mut authorization, mut idempotency_key) = (0, String::new(), String::new());
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
@@ -88,6 +90,7 @@ fn talk<S>(
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap(),
             "authorization" => value.trim().clone_into(&mut authorization),
+            "idempotency-key" => value.trim().clone_into(&mut idempotency_key),
             _ => {}
         }
     }
@@ -103,6 +106,7 @@ fn talk<S>(
         path: path.to_owned(),
         query: query.map(|(name, value)| (decoded(name), decoded(value))).collect(),
         authorization,
+        idempotency_key,
         text: String::from_utf8_lossy(&body).into_owned(),
     };
     let answer = answer(&mut state.lock().unwrap(), &asked);
