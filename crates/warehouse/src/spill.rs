@@ -3,7 +3,8 @@
 //! Left to itself, an operating system keeps what was written in memory for half a minute, or until that is a tenth of
 //! the memory, and then writes gigabytes at once: whoever waits for the disk meanwhile, such as an event that
 //! is to be acknowledged, waits behind them. So as soon as more than a little is spilled, each piece is handed to
-//! the disk when it is full. The query does not wait for it, and what it reads again still comes from memory.
+//! the disk when it is full. What the query reads again still comes from memory; before it hands over a piece, it waits
+//! for the one before: a disk has a queue, and whoever waits for the disk stands behind all that is in there.
 //!
 //! The files themselves, their limit and their removal are the engine's.
 
@@ -68,7 +69,8 @@ impl SpillFile for Handed {
         let file = path.map(|path| std::fs::OpenOptions::new().write(true).open(path));
         let file = file.transpose().map_err(DataFusionError::IoError)?;
         let at = self.file.size().unwrap_or_default();
-        Ok(Box::new(Handing { writer, file, at, handed: at, disk: Arc::clone(&self.disk) }))
+        let disk = Arc::clone(&self.disk);
+        Ok(Box::new(Handing { writer, file, at, handed: at, under_way: at, disk }))
     }
 }
 
@@ -81,6 +83,8 @@ struct Handing {
     at: u64,
     /// The first byte that was not handed to the disk.
     handed: u64,
+    /// The first byte of the piece that was handed over last.
+    under_way: u64,
     disk: Arc<DiskManager>,
 }
 
@@ -90,9 +94,10 @@ impl Write for Handing {
         self.at += written as u64;
         if self.at - self.handed >= PIECE_BYTES && self.disk.used_disk_space() > SPARED_BYTES {
             if let Some(file) = &self.file {
-                hand_over(file, self.handed, self.at);
+                hand_over(file, self.under_way, self.handed, Hand::Wait);
+                hand_over(file, self.handed, self.at, Hand::Write);
             }
-            self.handed = self.at;
+            (self.under_way, self.handed) = (self.handed, self.at);
         }
         Ok(written)
     }
@@ -108,26 +113,43 @@ impl SpillWriter for Handing {
     }
 }
 
-/// Hands bytes of a file to the disk without waiting for it. Where that is not to be had they go later, and an error in
-/// writing is told by whoever reads them.
-fn hand_over(file: &std::fs::File, from: u64, to: u64) {
+/// What is done about bytes of a file.
+#[derive(Clone, Copy)]
+enum Hand {
+    /// They are handed to the disk, without waiting for it.
+    Write,
+    /// The disk is waited for, as far as they were handed to it.
+    Wait,
+}
+
+/// Hands bytes of a file to the disk, or waits for them. Where that is not to be had they go later, and an error in writing is
+/// told by whoever reads them.
+fn hand_over(file: &std::fs::File, from: u64, to: u64, hand: Hand) {
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd as _;
 
-        let (Ok(from), Ok(bytes)) = (i64::try_from(from), i64::try_from(to - from)) else { return };
+        let (Ok(first), Ok(bytes)) = (i64::try_from(from), i64::try_from(to - from)) else {
+            return;
+        };
+        // As many bytes as none would be all that follow.
+        if bytes == 0 {
+            return;
+        }
+        let flags = match hand {
+            Hand::Write => libc::SYNC_FILE_RANGE_WRITE,
+            Hand::Wait => libc::SYNC_FILE_RANGE_WAIT_BEFORE,
+        };
         #[expect(unsafe_code, reason = "the call has no safe form; it touches no memory of ours")]
         // SAFETY: it takes four numbers, and the file is open as long as the call lasts.
-        let failed = unsafe {
-            libc::sync_file_range(file.as_raw_fd(), from, bytes, libc::SYNC_FILE_RANGE_WRITE)
-        };
+        let failed = unsafe { libc::sync_file_range(file.as_raw_fd(), first, bytes, flags) };
         if failed != 0 {
             tracing::debug!("a spill file goes to the disk later");
         }
     }
     #[cfg(not(target_os = "linux"))]
     {
-        let _unused = (file, from, to);
+        let _unused = (file, from, to, hand);
     }
 }
 
