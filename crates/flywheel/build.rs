@@ -7,7 +7,7 @@ const GLIBC_MIN: (u32, u32) = (2, 36);
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let variable = |name: &str| std::env::var_os(name).unwrap_or_default();
     // What is built for another machine may run with an older library than this one's.
     let here = variable("HOST") == variable("TARGET");
     if here && variable("CARGO_CFG_TARGET_ENV") == "gnu" && glibc() >= Some(GLIBC_MIN) {
