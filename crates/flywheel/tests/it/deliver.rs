@@ -289,7 +289,8 @@ fn declared_connectors() -> Vec<[String; 5]> {
         let source = SOURCES.iter().find(|source| source.name == name);
         let lacking = source.is_some_and(|source| !source.in_build);
         let destination = DESTINATIONS.iter().find(|destination| destination.name == name);
-        let about = source.map(|source| source.about).or(destination.map(|one| one.about)).unwrap();
+        let about = source.map(|source| source.about);
+        let about = about.or_else(|| destination.map(|one| one.about)).unwrap();
         format!("{about}{}", if lacking { " (optional; not in this build)" } else { "" })
     };
     let read = |name: &str| match SOURCES.iter().find(|source| source.name == name) {
@@ -327,7 +328,8 @@ fn every_connector_says_how_it_is_read_and_written_and_what_a_crash_leaves() {
     let declared = declared_connectors();
     assert!(declared.len() >= SOURCES.len(), "{declared:?}");
     for [name, about, read, write, guarantee] in &declared {
-        assert!(!about.is_empty() && !(read.is_empty() && write.is_empty()), "{name}");
+        assert!(!about.is_empty(), "{name}");
+        assert!(read.len() + write.len() > 0, "{name}");
         assert_eq!(write.is_empty(), guarantee.is_empty(), "{name}: {write}; {guarantee}");
     }
 
