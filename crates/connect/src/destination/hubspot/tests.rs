@@ -136,7 +136,7 @@ async fn ten_thousand_contacts_arrive_once_over_faults_lost_answers_and_a_token_
         for contact in hubspot.contacts.values() {
             let email = contact.properties["email"].clone();
             let number: usize = email[1..].split('@').next().unwrap().parse().unwrap();
-            let name = (number % 2 == 0).then(|| format!("N{number}"));
+            let name = number.is_multiple_of(2).then(|| format!("N{number}"));
             assert_eq!(contact.properties.get("firstname"), name.as_ref(), "{email}");
             names.insert(email);
         }
