@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use flywheel_base::{Result, Timestamp, statement};
 use flywheel_project::resource::learner::{Forecast, LearnerKind, Recommend};
+use flywheel_state::Artifact;
 use flywheel_warehouse::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::context::{Context, location};
 use crate::learner::forecast::last_whole_day;
 use crate::learner::last_fit;
+use crate::learner::recommend::had::Had;
 use crate::learner::recommend::{EVERYBODY, shown};
 use crate::outcome::literal;
 use crate::table::{EvaluationRow, SystemTable};
@@ -54,9 +56,7 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
     let since =
         Timestamp::from_micros(through.unwrap_or_default().max(artifact.fitted_at.micros()));
     let measures = match learner.kind()? {
-        LearnerKind::Recommend(settings) => {
-            lists(ctx, name, settings, since, &artifact.digest).await?
-        }
+        LearnerKind::Recommend(settings) => lists(ctx, name, settings, since, &artifact).await?,
         LearnerKind::Forecast(settings) => forecasts(ctx, name, settings, since).await?,
         LearnerKind::Segment(_)
         | LearnerKind::Score(_)
@@ -91,56 +91,79 @@ fn row(ctx: &Context<'_>, name: &str, measure: Measure) -> EvaluationRow {
     }
 }
 
-/// What users took since `since`, up to `now`. The lake reads the newest rows for it and passes the others over.
-fn taken(sql: &str, since: Timestamp, now: Timestamp) -> String {
-    let (since, now) = (literal(since), literal(now));
+/// What users took after `after`, up to `now`, and whether it was after `since`. The lake reads the newest rows for it and
+/// passes the others over.
+fn taken(sql: &str, after: Timestamp, since: Timestamp, now: Timestamp) -> String {
+    let (after, since, now) = (literal(after), literal(since), literal(now));
     format!(
-        "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {since} and at <= {now}"
+        "select distinct user_id, item_id, at > {since} as fresh from (\n{sql}\n) as interactions
+         where at > {after} and at <= {now}"
     )
 }
 
-/// What `users` had taken by `since`. So many names as a query holds are looked for by name, which spares the history of
-/// everybody else; of more than these everybody's is read.
-fn had(sql: &str, since: Timestamp, users: &BTreeSet<&str>) -> String {
-    let since = literal(since);
-    let named = if users.len() > NAMED {
-        String::new()
-    } else {
-        let quoted = users.iter().map(|user| format!("'{}'", user.replace('\'', "''")));
-        format!(" and cast(user_id as varchar) in ({})", quoted.collect::<Vec<_>>().join(", "))
-    };
+/// What `users` had taken by `since`.
+fn had<'u>(sql: &str, since: Timestamp, users: impl Iterator<Item = &'u str>) -> String {
+    let (since, named) = (literal(since), named(users));
     format!(
         "select distinct user_id, item_id from (\n{sql}\n) as interactions where at <= {since}{named}"
     )
 }
 
+/// A condition on the user. So many as a query holds are looked for by name, which spares what is known of everybody else; of
+/// more than these everybody's is read.
+fn named<'u>(users: impl Iterator<Item = &'u str>) -> String {
+    let users: BTreeSet<&str> = users.collect();
+    if users.len() > NAMED {
+        return String::new();
+    }
+    let quoted = users.into_iter().map(|user| format!("'{}'", user.replace('\'', "''")));
+    format!(" and cast(user_id as varchar) in ({})", quoted.collect::<Vec<_>>().join(", "))
+}
+
 /// The share of users who took something since `since` whose list held one of their items, beside the list for everybody.
+///
+/// Where lists are without items that were had before, these are what was known at the fit, which is stored beside it, and
+/// what was taken since then; of a fit without such a store all history is read.
 async fn lists(
     ctx: &Context<'_>,
     name: &str,
     settings: &Recommend,
     since: Timestamp,
-    artifact: &str,
+    artifact: &Artifact,
 ) -> Result<Vec<Measure>> {
     let what = format!("learner \"{name}\": interactions");
     let sql = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
     let sql = statement::one(&what, &sql)?;
+    let known = match settings.repeats {
+        true => None,
+        false => Had::load(&ctx.artifacts, artifact)?,
+    };
+    let after = if known.is_some() { artifact.fitted_at.min(since) } else { since };
+    let after = shown(settings, after)?;
     let (since, now) = (shown(settings, since)?, shown(settings, ctx.now)?);
-    let frame = ctx.frame_of_sql(&what, &taken(sql, since, now)).await?;
+    let frame = ctx.frame_of_sql(&what, &taken(sql, after, since, now)).await?;
     let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
+    let fresh = frame.flags("fresh")?;
+    let rows = || users.iter().zip(items.iter()).zip(&fresh);
     let mut happened: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for (user, item) in users.iter().zip(items.iter()) {
+    for ((user, item), _) in rows().filter(|(_, fresh)| **fresh == Some(true)) {
         happened.entry(user).or_default().insert(item);
     }
     if happened.is_empty() {
         return Ok(Vec::new());
     }
-    let listing = format!("learn.{name}");
-    let ranked = format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}");
-    let ranked = ctx.begin(&listing, ranked);
     // Of a list without items that were had before, only what could be in it is asked for.
-    if !settings.repeats {
-        let sql = had(sql, since, &happened.keys().copied().collect());
+    if let Some(known) = known {
+        for ((user, item), _) in rows().filter(|(_, fresh)| **fresh == Some(false)) {
+            if let Some(items) = happened.get_mut(user) {
+                items.remove(item);
+            }
+        }
+        for (user, items) in &mut happened {
+            items.retain(|item| !known.holds(user, item));
+        }
+    } else if !settings.repeats {
+        let sql = had(sql, since, happened.keys().copied());
         let frame = ctx.frame_of_sql(&what, &sql).await?;
         let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
         for (user, item) in users.iter().zip(items.iter()) {
@@ -148,12 +171,15 @@ async fn lists(
                 items.remove(item);
             }
         }
-        happened.retain(|_, items| !items.is_empty());
     }
+    happened.retain(|_, items| !items.is_empty());
     if happened.is_empty() {
         return Ok(Vec::new());
     }
-    let frame = ranked.frame().await?;
+    let listing = format!("learn.{name}");
+    let of_users = named(happened.keys().copied().chain([EVERYBODY]));
+    let ranked = format!("select user_id, item_id from {listing} where rank <= {DEPTH}{of_users}");
+    let frame = ctx.frame_of_sql(&listing, &ranked).await?;
     let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
     let mut listed: HashMap<&str, HashSet<&str>> = HashMap::new();
     let wanted = |user: &str| user == EVERYBODY || happened.contains_key(user);
@@ -170,7 +196,7 @@ async fn lists(
     let popular = happened.values().filter(|items| hit(everybody, items)).count();
     Ok(vec![Measure {
         name: format!("hit rate@{DEPTH}"),
-        artifact: artifact.to_owned(),
+        artifact: artifact.digest.clone(),
         value: own as f64 / users as f64,
         baseline: Some(popular as f64 / users as f64),
         count: users,

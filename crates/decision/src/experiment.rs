@@ -31,7 +31,7 @@ use self::declared::Figure;
 use self::persons::{Got, Persons};
 use crate::choose::experiment::split_of;
 use crate::conclude::concluded;
-use crate::context::{Context, is_its_own, location};
+use crate::context::{Context, Pending, is_its_own, location};
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::sums::{Sum, share_now, shares_of};
 use crate::lift::{Found, closed_until, sums_of};
@@ -152,12 +152,32 @@ pub struct Standings {
     pub errors: Vec<Error>,
 }
 
+/// What experiments ask of the decisions so far, under way beside what is done until they are measured.
+pub struct Asked(BTreeMap<String, Pending<'static>>);
+
+impl Asked {
+    /// Asks for every experiment of the project.
+    #[must_use]
+    pub fn begin(ctx: &Context<'_>) -> Self {
+        let policies = ctx.project.policies.iter();
+        let experiments =
+            policies.filter(|(_, policy)| matches!(policy.choose, Choose::Experiment(_)));
+        let asked = experiments.map(|(name, _)| (name.clone(), persons::ask(ctx, name)));
+        Self(asked.collect())
+    }
+
+    /// The answer about one policy; it is asked for now if it was not before.
+    fn of(&mut self, ctx: &Context<'_>, name: &str) -> Pending<'static> {
+        self.0.remove(name).unwrap_or_else(|| persons::ask(ctx, name))
+    }
+}
+
 /// Measures every experiment over the sums that lift was measured by, records the rows in one commit and pauses the
-/// policies whose guardrails are breached.
+/// policies whose guardrails are breached; `asked` is what was asked since this turn has decided.
 ///
 /// # Errors
 /// What is not about one experiment: those of lake and metadata.
-pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Standings> {
+pub async fn measure(ctx: &Context<'_>, sums: &Found, mut asked: Asked) -> Result<Standings> {
     let sums = sums.apart();
     let through = Through::load(ctx).await?;
     let mut rows = Vec::new();
@@ -172,7 +192,9 @@ pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Standings> {
             };
             let own = found.as_ref().map(Found::apart);
             let own = own.as_deref().unwrap_or(sums.as_slice());
-            let of_policy = match rows_of(ctx, name, (experiment, outcome), own, unread).await {
+            let decided = asked.of(ctx, name);
+            let measured = rows_of(ctx, name, (experiment, outcome), own, (unread, decided));
+            let of_policy = match Box::pin(measured).await {
                 Ok((rows, why)) => {
                     errors.extend(why.into_iter().map(|error| error.context(&policy.file)));
                     rows
@@ -247,7 +269,9 @@ pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Standings
             let found = sums_of(ctx, policy, declared).await?;
             let unread = through.is_behind(policy);
             let sums = found.apart();
-            match rows_of(ctx, policy, (experiment, outcome), &sums, unread).await {
+            let decided = persons::ask(ctx, policy);
+            let measured = rows_of(ctx, policy, (experiment, outcome), &sums, (unread, decided));
+            match Box::pin(measured).await {
                 Ok((rows, why)) => {
                     all.rows.extend(rows);
                     all.errors.extend(why.into_iter().map(|error| error.context(&declared.file)));
@@ -280,15 +304,16 @@ pub(crate) fn find<'a>(
 }
 
 /// How an experiment stands, and why parts of it could not be measured; `unread` says that events that count as success cannot
-/// be read.
+/// be read, `decided` what was decided when.
 async fn rows_of(
     ctx: &Context<'_>,
     name: &str,
     (experiment, outcome): (&Experiment, &Outcome),
     sums: &[Sum<'_>],
-    unread: bool,
+    (unread, decided): (bool, Pending<'_>),
 ) -> Result<(Vec<ExperimentRow>, Vec<Error>)> {
-    let mut seen = Box::pin(seen(ctx, name, (experiment, outcome), sums, unread)).await?;
+    let of = (experiment, outcome);
+    let mut seen = Box::pin(seen(ctx, name, of, sums, (unread, decided))).await?;
     let mut unread = std::mem::take(&mut seen.unread);
     let changed = changed::since_start(ctx, name, &seen.versions)?;
     let variants = &experiment.variants;
@@ -607,13 +632,12 @@ async fn seen(
     name: &str,
     (experiment, outcome): (&Experiment, &Outcome),
     sums: &[Sum<'_>],
-    unread: bool,
+    (unread, decided): (bool, Pending<'_>),
 ) -> Result<Seen> {
     let split = split_of(name, experiment);
     let present = share(ctx, name);
     let persons = Persons::load(ctx, name, experiment).await?;
-    let splits = persons::splits(ctx, name, experiment, &split).await?;
-    let firsts = before::firsts(ctx, name, &split, &splits.all).await?;
+    let splits = persons::splits(ctx, name, experiment, &split, decided).await?;
     let treated = |sum: &&Sum<'_>| sum.policy == name && sum.arm == TREATMENT;
     let mut got = Got::default();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
@@ -629,7 +653,7 @@ async fn seen(
         if of != split || sum.share.is_none() || sum.share != present {
             continue;
         }
-        let known = firsts.get(sum.unit).copied();
+        let known = splits.firsts.get(sum.unit).copied();
         let first = known.map(|known| known.in_split);
         let entry = units.entry(who.to_owned()).or_insert_with(|| Unit {
             variant,

@@ -235,6 +235,12 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
     Ok(Learned { learner: name.to_owned(), artifact, rows_in: fitted.rows_in, rows_out, detail })
 }
 
+/// The address of what is stored beside a fit and judges it, if anything is: what users had, known by digests alone.
+#[must_use]
+pub fn beside(fit: &Artifact) -> Option<String> {
+    fit.detail.get(recommend::had::HAD).and_then(Value::as_str).map(str::to_owned)
+}
+
 /// The table with what is ahead of groups of series, for a forecast with a hierarchy.
 pub(crate) fn levels_of(name: &str) -> String {
     forecast::levels_of(name)

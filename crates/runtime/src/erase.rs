@@ -21,6 +21,7 @@ use std::path::Path;
 
 use flywheel_base::{Error, ErrorKind, Result, Secret, digest, entropy, suggest, task};
 use flywheel_connect::Erasing;
+use flywheel_decision::learner::beside as beside_fit;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::{Erasure, ErasureStatus, TaskOutcome};
@@ -353,7 +354,7 @@ async fn steps(
     recorder.notice(format!("{token}: rows are erased; what is made of them is made anew"));
     let models = Box::pin(build(workspace, scope, observer, &mut remains)).await?;
     let learners = Box::pin(fit(workspace, scope, observer, &mut remains)).await?;
-    let artifacts = cut_artifacts(workspace, scope, &mut remains)?;
+    let artifacts = cut_artifacts(workspace, scope, &learners, &mut remains)?;
     note("artifacts of learners".to_owned(), artifacts, "older fits were removed");
     Box::pin(cut(workspace, scope, &mut remains)).await?;
     workspace.store.scrub()?;
@@ -453,22 +454,37 @@ async fn fit(
     Ok(learned.into_iter().collect())
 }
 
-/// Removes older fits that know the person; returns how many. A short key tells nobody apart in their bytes, so all go then.
-fn cut_artifacts(workspace: &Workspace, scope: &Scope, remains: &mut Vec<Remains>) -> Result<u64> {
+/// Removes older fits that know the person, and what is stored beside all fits but those of now, whose digests tell nobody
+/// apart; returns how many fits. A short key tells nobody apart in the bytes of a fit either, so all go then.
+fn cut_artifacts(
+    workspace: &Workspace,
+    scope: &Scope,
+    learned: &[String],
+    remains: &mut Vec<Remains>,
+) -> Result<u64> {
     let all = workspace.store.artifacts()?;
     let mut needed = BTreeSet::new();
     // The same bytes may be a fit of another learner.
+    let mut beside = BTreeSet::new();
     for learner in all.iter().map(|one| one.learner.as_str()).collect::<BTreeSet<_>>() {
         let newest = workspace.store.newest_artifact(learner)?;
         let served = workspace.store.served_artifact(learner)?;
+        if !scope.learners.contains(learner) || learned.iter().any(|name| name == learner) {
+            beside.extend(newest.iter().filter_map(beside_fit));
+        }
         needed.extend(newest.into_iter().chain(served).map(|artifact| artifact.digest));
     }
     let folder = workspace.ours().join("artifacts");
     let mut gone = 0;
     let mut seen = BTreeSet::new();
     for one in all.iter().filter(|one| scope.learners.contains(&one.learner)) {
-        let plain = one.digest.chars().all(|digit| digit.is_ascii_hexdigit());
-        if !plain || !seen.insert(one.digest.as_str()) {
+        if let Some(address) = beside_fit(one)
+            && !beside.contains(&address)
+            && is_address(&address)
+        {
+            remove_if_there(&folder.join(&address))?;
+        }
+        if !is_address(&one.digest) || !seen.insert(one.digest.as_str()) {
             continue;
         }
         let path = folder.join(&one.digest);
@@ -489,6 +505,20 @@ fn cut_artifacts(workspace: &Workspace, scope: &Scope, remains: &mut Vec<Remains
         }
     }
     Ok(gone)
+}
+
+/// Whether a text is the address of an artifact, and so the name of a file of ours.
+fn is_address(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|digit| digit.is_ascii_hexdigit())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Cuts the history of every table that had rows of the person, or was made of some.

@@ -27,7 +27,6 @@ pub async fn item_names(
     first: Option<&str>,
 ) -> Result<BTreeMap<String, String>> {
     let mut names = BTreeMap::new();
-    let session = workspace.session(reading).await?;
     let mut learners: Vec<(&String, &str)> = workspace
         .project
         .learners
@@ -35,6 +34,8 @@ pub async fn item_names(
         .filter_map(|(name, one)| Some((name, one.recommend.as_ref()?.items.as_deref()?)))
         .collect();
     learners.sort_by_key(|(name, _)| Some(name.as_str()) != first);
+    let texts: Vec<&str> = learners.iter().map(|(_, items)| *items).collect();
+    let session = workspace.session_for(&texts.join("\n"), reading).await?;
     for (name, items) in learners {
         let open: Vec<&String> =
             ids.iter().filter(|id| !names.contains_key(*id)).take(ITEMS_MAX).collect();

@@ -475,7 +475,7 @@ async fn engine(workspace: &Workspace, quality: &Quality, newest: Option<&str>) 
     let queries = quality.checks.iter().filter_map(|check| check.query.as_deref());
     let wide = queries.chain([table.as_str()]).any(|text| text.contains("system."));
     let mut catalog: Catalog = match wide {
-        true => workspace.catalog().await?,
+        true => workspace.whole_catalog().await?,
         false => flywheel_transform::catalog(workspace.world()).await?,
     };
     if let Some(newest) = newest {

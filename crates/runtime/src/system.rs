@@ -92,13 +92,14 @@ pub fn seen_by(reading: &Reading) -> impl Iterator<Item = &'static SystemTable> 
     })
 }
 
-/// Adds the metadata's tables to what readers see. Those of the catalogue are made of everything there is, so that only
-/// a query whose text has their name pays for them; without a text all are added.
+/// Adds the metadata's tables to what readers see. They are made of all that ever ran, so that only those have rows whose
+/// name is in the text of a query; without a text all have, but for the two whose name is a common word.
 pub(crate) async fn add(
     workspace: &Workspace,
     catalog: &mut Catalog,
     sql: Option<&str>,
 ) -> Result<()> {
+    add_columns(catalog)?;
     let sql = sql.map(str::to_lowercase);
     let asked = |table: &SystemTable| sql.as_ref().is_none_or(|sql| sql.contains(table.name));
     if asked(&assets::TABLE) || asked(&asset_columns::TABLE) {
@@ -106,59 +107,64 @@ pub(crate) async fn add(
         add_rows(catalog, &assets::TABLE, &assets::rows(&all))?;
         add_rows(catalog, &asset_columns::TABLE, &asset_columns::rows(&all))?;
     }
-    if asked(&profiles::TABLE) {
-        add_rows(catalog, &profiles::TABLE, &profiles::rows(workspace)?)?;
-    }
-    if asked(&health_history::TABLE) {
-        add_rows(catalog, &health_history::TABLE, &health_history::rows(workspace)?)?;
-    }
-    if asked(&reads::TABLE) {
-        add_rows(catalog, &reads::TABLE, &reads::rows(workspace)?)?;
-    }
     if asked(&savings::TABLE) {
         add_rows(catalog, &savings::TABLE, &Box::pin(savings::rows(workspace)).await?)?;
     }
-    if asked(&schedule_runs::TABLE) {
-        add_rows(catalog, &schedule_runs::TABLE, &schedule_runs::rows(workspace)?)?;
+    if asked(&tables::TABLE) {
+        add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
     }
-    if asked(&followed_syncs::TABLE) {
-        add_rows(catalog, &followed_syncs::TABLE, &followed_syncs::rows(workspace)?)?;
-    }
-    if asked(&alerts::TABLE) {
-        add_rows(catalog, &alerts::TABLE, &alerts::rows(workspace)?)?;
-    }
-    if asked(&run_logs::TABLE) {
-        add_rows(catalog, &run_logs::TABLE, &run_logs::rows(workspace)?)?;
-    }
-    if asked(&errors::TABLE) {
-        add_rows(catalog, &errors::TABLE, &errors::rows(workspace)?)?;
-    }
-    // Their name is a common word, and their rows are read from the journal's files: only those who ask pay.
+    // Their rows are read from the journal's files, and from the audit log, which `Reading::limit` takes away from whoever may
+    // not audit.
     let plain = |sql: &String| sql.replace(|c: char| c.is_whitespace() || c == '"', "");
-    let asked = sql.as_ref().is_some_and(|sql| plain(sql).contains("system.events"));
-    let events = if asked { events::rows(workspace)? } else { Vec::new() };
-    add_rows(catalog, &events::TABLE, &events)?;
-    // Whoever may not audit does not have it: `Reading::limit` takes it away.
-    let asked = sql.as_ref().is_some_and(|sql| plain(sql).contains("system.audit"));
-    let audit = if asked { audit::rows(workspace)? } else { Vec::new() };
-    add_rows(catalog, &audit::TABLE, &audit)?;
-    // Whoever may not operate does not have it, in the same way.
-    add_rows(catalog, &databases::TABLE, &databases::rows(workspace)?)?;
-    // Whoever may not audit does not have it either.
-    add_rows(catalog, &erasures::TABLE, &erasures::rows(workspace)?)?;
-    add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
-    add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
-    add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
-    add_rows(catalog, &environments::TABLE, &environments::rows(workspace)?)?;
-    add_rows(catalog, &intervals::TABLE, &intervals::rows(workspace)?)?;
-    add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
-    add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
-    add_rows(catalog, &approvals::TABLE, &approvals::rows(workspace)?)?;
-    add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
-    add_rows(catalog, &canaries::TABLE, &canaries::rows(workspace)?)?;
-    add_rows(catalog, &drift::TABLE, &drift::rows(workspace)?)?;
-    add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
-    add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
+    let named = |name: &str| sql.as_ref().is_some_and(|sql| plain(sql).contains(name));
+    if named("system.events") {
+        add_rows(catalog, &events::TABLE, &events::rows(workspace)?)?;
+    }
+    if named("system.audit") {
+        add_rows(catalog, &audit::TABLE, &audit::rows(workspace)?)?;
+    }
+    for table in SYSTEM_TABLES.iter().filter(|table| asked(table)) {
+        add_made(workspace, catalog, table)?;
+    }
+    Ok(())
+}
+
+/// Adds the rows of a table that are made of the metadata alone.
+fn add_made(workspace: &Workspace, catalog: &mut Catalog, table: &SystemTable) -> Result<()> {
+    macro_rules! made {
+        ($($module:ident),+ $(,)?) => {
+            $(if table.name == $module::TABLE.name {
+                return add_rows(catalog, table, &$module::rows(workspace)?);
+            })+
+        };
+    }
+    // Whoever may not operate does not have `databases`, and whoever may not audit not `erasures`: `Reading::limit` takes them
+    // away.
+    made!(
+        runs,
+        tasks,
+        environments,
+        intervals,
+        artifacts,
+        outbox,
+        approvals,
+        promotions,
+        canaries,
+        drift,
+        link_audit,
+        link_questions,
+        health_history,
+        profiles,
+        reads,
+        schedule_runs,
+        followed_syncs,
+        alerts,
+        run_logs,
+        errors,
+        databases,
+        erasures,
+    );
+    Ok(())
 }
 
 /// As [`add`], for whoever asks what columns there are: no table has rows, and none are made.

@@ -186,8 +186,8 @@ async fn steps(
             Err(error) => recorder.notice(error.report()),
         }
     }
-    let measured = outcome::measure(workspace, recorder, turn).await?;
-    let uncompared = outcome::compare(workspace, recorder, turn, &measured.sums).await?;
+    let (measured, asked) = outcome::measure(workspace, recorder, turn).await?;
+    let uncompared = outcome::compare(workspace, recorder, turn, &measured.sums, asked).await?;
     // Everything else is measured; the next turn compares these as well, once they can be.
     let uncompared = measured.errors.iter().chain(&uncompared);
     let uncompared: Vec<String> = uncompared.map(Error::report).collect();

@@ -422,11 +422,22 @@ impl Workspace {
         World { project: &self.project, lake: &self.lake, store: &self.store, now: self.now() }
     }
 
-    /// What readers see now: landed and system tables at their heads, models as published.
+    /// What names mean to readers now: landed and system tables at their heads, models as published. Of the tables that are
+    /// made of the metadata there are the columns alone; a session [for a query](Workspace::session_for) has their rows.
     ///
     /// # Errors
     /// Those of lake and metadata.
     pub async fn catalog(&self) -> Result<Catalog> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add_columns(&mut catalog)?;
+        Ok(catalog)
+    }
+
+    /// As [`Workspace::catalog`], with every row: of all that ever ran, so that it costs the more the longer a project is used.
+    ///
+    /// # Errors
+    /// As [`Workspace::catalog`].
+    pub(crate) async fn whole_catalog(&self) -> Result<Catalog> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
         system::add(self, &mut catalog, None).await?;
         Ok(catalog)
@@ -442,8 +453,8 @@ impl Workspace {
         Ok(catalog)
     }
 
-    /// A session over what readers see now, for the query `sql`: tables of the catalogue are made only if its text has
-    /// their names, or that of a view.
+    /// A session over what readers see now, for the query `sql`: the tables that are made of the metadata have rows only if its
+    /// text has their names, or that of a view.
     ///
     /// # Errors
     /// Those of lake and metadata.
@@ -502,12 +513,15 @@ impl Workspace {
         Ok(expanded.unwrap_or_else(|| sql.to_owned()))
     }
 
-    /// A session over what readers see now, as far as `reading` may see it.
+    /// A session over what readers see now, as far as `reading` may see it, for queries that are not known yet: it costs the
+    /// more the longer a project is used. For those that are there is [`Workspace::session_for`].
     ///
     /// # Errors
     /// As [`Workspace::seen`].
     pub async fn session(&self, reading: &Reading) -> Result<Session> {
-        self.lake.session(self.seen(reading).await?)
+        let mut catalog = self.whole_catalog().await?;
+        reading.limit(self, &mut catalog)?;
+        self.lake.session(catalog)
     }
 
     /// What names mean, without what the platform tells of itself.

@@ -34,6 +34,19 @@ pub struct Read {
     pub last_at: Timestamp,
 }
 
+/// What the tasks of one name came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkSum {
+    /// The name.
+    pub name: String,
+    /// How long they took together.
+    pub seconds: f64,
+    /// How many ended without an error.
+    pub succeeded: u64,
+    /// How many of these brought no row.
+    pub idle: u64,
+}
+
 /// The profile of a table at a version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
@@ -214,17 +227,63 @@ impl Store {
         })
     }
 
-    /// The tasks that started at `from` or later, oldest first.
+    /// What tasks of a kind that started at `from` or later came to, by name. Nothing of their details is read, so that many of
+    /// them cost little.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
-    pub fn tasks_since(&self, from: Timestamp) -> Result<Vec<Task>> {
-        self.read("list tasks", |db| {
+    pub fn work_since(&self, kind: &str, from: Timestamp) -> Result<Vec<WorkSum>> {
+        self.read("add up tasks", |db| {
             db.prepare_cached(
-                "SELECT run_id, position, kind, name, status, started_at, duration_ms, rows_in, rows_out, rows_rejected, error, detail
-                 FROM tasks WHERE started_at >= ? ORDER BY started_at, run_id, position",
+                "SELECT name, coalesce(sum(duration_ms), 0.0), sum(CASE WHEN status = 'succeeded' THEN 1 ELSE 0 END),
+                        sum(CASE WHEN status = 'succeeded' AND rows_out = 0 THEN 1 ELSE 0 END)
+                 FROM tasks WHERE kind = ? AND started_at >= ? GROUP BY name ORDER BY name",
             )?
-            .query_map([from.micros()], task_from)?
+            .query_map(params![kind, from.micros()], |row| {
+                let (succeeded, idle): (i64, i64) = (row.get(2)?, row.get(3)?);
+                Ok(WorkSum {
+                    name: row.get(0)?,
+                    seconds: row.get::<_, f64>(1)? / 1_000.0,
+                    succeeded: u64::try_from(succeeded).unwrap_or_default(),
+                    idle: u64::try_from(idle).unwrap_or_default(),
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// When each task of a kind that started at `from` or later did, and its detail as it is stored; oldest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn details_since(&self, kind: &str, from: Timestamp) -> Result<Vec<(Timestamp, String)>> {
+        self.read("list details of tasks", |db| {
+            db.prepare_cached(
+                "SELECT started_at, detail FROM tasks WHERE kind = ? AND started_at >= ?
+                 ORDER BY started_at, run_id, position",
+            )?
+            .query_map(params![kind, from.micros()], |row| {
+                Ok((Timestamp::from_micros(row.get(0)?), row.get(1)?))
+            })?
+            .collect()
+        })
+    }
+
+    /// The newest task of each name of a kind, of those that started at `from` or later.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn newest_since(&self, kind: &str, from: Timestamp) -> Result<Vec<Task>> {
+        self.read("list the newest tasks", |db| {
+            db.prepare_cached(
+                "SELECT t.run_id, t.position, t.kind, t.name, t.status, t.started_at, t.duration_ms, t.rows_in, t.rows_out,
+                        t.rows_rejected, t.error, t.detail
+                 FROM tasks t JOIN (SELECT name, max(started_at) AS newest FROM tasks
+                                    WHERE kind = ? AND started_at >= ? GROUP BY name) n
+                   ON n.name = t.name AND n.newest = t.started_at
+                 WHERE t.kind = ? ORDER BY t.started_at, t.run_id, t.position",
+            )?
+            .query_map(params![kind, from.micros(), kind], task_from)?
             .collect()
         })
     }
@@ -256,6 +315,7 @@ fn profile_from(row: &Row<'_>) -> engine::Result<Profile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Run, TaskOutcome};
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -308,8 +368,67 @@ mod tests {
         assert!(!store.unretire("raw.old").unwrap());
     }
 
+    #[test]
+    fn work_is_added_up_by_name_and_the_newest_task_of_each_is_told() {
+        let (_folder, store) = store();
+        let task = |run: &str, position: i64, name: &str, rows_out: u64, at: i64| Task {
+            run_id: run.to_owned(),
+            position,
+            kind: "sync".to_owned(),
+            name: name.to_owned(),
+            status: "succeeded".to_owned(),
+            started_at: day(at),
+            duration_ms: Some(250.0),
+            outcome: TaskOutcome {
+                rows_out: Some(rows_out),
+                detail: serde_json::json!({"at": at}),
+                ..TaskOutcome::default()
+            },
+        };
+        let failed = |task: Task| Task { status: "failed".to_owned(), ..task };
+        let learned = |task: Task| Task { kind: "learn".to_owned(), ..task };
+        for (run, tasks) in [
+            ("a", vec![task("a", 0, "x", 1, 1), task("a", 1, "y", 1, 1)]),
+            ("b", vec![task("b", 0, "x", 0, 2), failed(task("b", 1, "y", 0, 3))]),
+            ("c", vec![learned(task("c", 0, "x", 4, 4))]),
+        ] {
+            let row = Run {
+                run_id: run.to_owned(),
+                kind: "turn".to_owned(),
+                turn: None,
+                logical_at: day(1),
+                status: "succeeded".to_owned(),
+                started_at: day(1),
+                ended_at: None,
+                error: None,
+                detail: Value::Null,
+            };
+            store.start_run(&row).unwrap();
+            store.record_tasks(&tasks).unwrap();
+        }
+        let sum = |name: &str, seconds, succeeded, idle| WorkSum {
+            name: name.to_owned(),
+            seconds,
+            succeeded,
+            idle,
+        };
+        let all = store.work_since("sync", day(0)).unwrap();
+        assert_eq!(all, [sum("x", 0.5, 2, 1), sum("y", 0.5, 1, 0)]);
+        assert_eq!(store.work_since("sync", day(2)).unwrap()[0], sum("x", 0.25, 1, 1));
+        let newest = store.newest_since("sync", day(0)).unwrap();
+        let newest: Vec<_> = newest.iter().map(|task| (&*task.name, &*task.status)).collect();
+        assert_eq!(newest, [("x", "succeeded"), ("y", "failed")]);
+        assert_eq!(store.newest_since("sync", day(4)).unwrap(), []);
+        let details = store.details_since("sync", day(2)).unwrap();
+        assert_eq!(
+            details,
+            [(day(2), r#"{"at":2}"#.to_owned()), (day(3), r#"{"at":3}"#.to_owned())]
+        );
+    }
+
     crate::testing::also_on_postgres!(
         reads_are_counted_by_day_and_reader_and_old_days_are_forgotten,
         a_retirement_can_be_changed_and_taken_back,
+        work_is_added_up_by_name_and_the_newest_task_of_each_is_told,
     );
 }

@@ -62,7 +62,7 @@ pub use approvals::{
 pub use artifacts::Artifact;
 pub use audit::{AUDIT_HEAD_PASSED, AuditBreak, AuditCount, AuditRow};
 pub use canaries::{CanaryMove, Move};
-pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
+pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement, WorkSum};
 pub use copy::{check_database, copy_database};
 pub use databases::DatabaseState;
 pub use drift::Drift;

@@ -30,7 +30,8 @@ pub(crate) fn without<'a>(text: String, pieces: impl Iterator<Item = &'a str>) -
     for piece in pieces {
         text = removed(text, |text| written(text, piece));
         let escaped = serde_json::Value::from(piece).to_string();
-        let escaped = escaped.trim_matches('"');
+        // Without the two marks around it, and none that the piece itself begins or ends with.
+        let escaped = escaped.get(1..escaped.len() - 1).unwrap_or_default();
         if escaped != piece {
             text = removed(text, |text| written(text, escaped));
         }
@@ -143,6 +144,9 @@ mod tests {
             assert_eq!(told(&text, secret), "100 % of key=…&n=2 and …", "{written}");
         }
         assert_eq!(told(&whole, secret), "user:…");
+        for (secret, written) in [("passw\"", "passw\\\""), ("\"passw", "\\\"passw")] {
+            assert_eq!(told(&format!("{{\"key\":\"{written}\"}}"), secret), "{\"key\":\"…\"}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Variants are drawn by chance, so before anything was decided they are alike. Where they are not, the units of one
 //! variant were chosen by something else, or lost, and what comes after tells of that as much as of the variant.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use flywheel_algo::stats::lift::Arm;
 use flywheel_algo::stats::{Interval, sequence, srm};
@@ -13,45 +13,10 @@ use flywheel_project::resource::policy::Outcome;
 use super::persons::Persons;
 use super::{Compared, Line, Unit};
 use crate::context::Context;
-use crate::decide::{TREATMENT, list_of};
 use crate::outcome::{events_of, literal};
 
 /// At how many units the check is sharpest: what is grossly wrong shall be told early.
 const TUNED_FOR_UNITS: f64 = 1_000.0;
-
-/// When a unit was first decided for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct First {
-    /// In the present split.
-    pub(super) in_split: i64,
-    /// In any split of the same salt: with other shares most units kept their variant, and its effect.
-    pub(super) in_all: i64,
-}
-
-/// Finds when each unit of the present split was first decided for.
-///
-/// # Errors
-/// Those of the lake.
-pub(super) async fn firsts(
-    ctx: &Context<'_>,
-    name: &str,
-    split: &str,
-    splits: &BTreeSet<String>,
-) -> Result<BTreeMap<String, First>> {
-    let what = format!("experiment \"{name}\": first decisions");
-    let sql = format!(
-        "select unit_id, min(decided_at) as in_all,
-           min(case when candidates_digest = '{split}' then decided_at end) as in_split
-         from system.decisions
-         where policy = '{name}' and arm = '{TREATMENT}' and candidates_digest in ({})
-         group by unit_id having min(case when candidates_digest = '{split}' then decided_at end) is not null",
-        list_of(splits.iter().map(String::as_str))
-    );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let firsts = frame.moments("in_split")?.into_iter().zip(frame.moments("in_all")?);
-    let firsts = firsts.map(|(in_split, in_all)| First { in_split, in_all });
-    Ok(frame.ids("unit_id")?.into_iter().zip(firsts).collect())
-}
 
 /// Adds what each unit did in a window before its first decision.
 ///

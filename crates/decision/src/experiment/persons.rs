@@ -7,7 +7,7 @@ use flywheel_project::resource::policy::{Choose, Experiment};
 use serde::Deserialize;
 
 use crate::choose::experiment::{salt, split_of};
-use crate::context::Context;
+use crate::context::{Context, Pending};
 use crate::decide::TREATMENT;
 use crate::verify::kept_text;
 
@@ -50,6 +50,35 @@ pub(super) struct Splits {
     /// The versions that decided under the present one, each after the moment of its first decision, in microseconds since
     /// the epoch (UTC); oldest first.
     pub(super) versions: Vec<(i64, String)>,
+    /// When each unit of the present one was first decided for.
+    pub(super) firsts: BTreeMap<String, First>,
+}
+
+/// When a unit was first decided for, in microseconds since the epoch (UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct First {
+    /// In the present split.
+    pub(super) in_split: i64,
+    /// In any split of the same salt: with other shares most units kept their variant, and its effect.
+    pub(super) in_all: i64,
+}
+
+/// The first decision of a unit under a split by a version.
+struct Began<'f> {
+    unit: &'f str,
+    split: &'f str,
+    version: &'f str,
+    at: i64,
+}
+
+/// Asks when each unit of a policy was first decided for, under each split and by each version.
+pub(super) fn ask(ctx: &Context<'_>, name: &str) -> Pending<'static> {
+    let sql = format!(
+        "select unit_id, candidates_digest as split, policy_version as version, min(decided_at) as since
+         from system.decisions where policy = '{name}' and arm = '{TREATMENT}'
+         group by 1, 2, 3"
+    );
+    ctx.begin("first decisions", sql)
 }
 
 /// The splits of a policy that are one experiment with the present one: those of the same salt, with
@@ -61,30 +90,64 @@ pub(super) async fn splits(
     name: &str,
     experiment: &Experiment,
     present: &str,
+    decided: Pending<'_>,
 ) -> Result<Splits> {
-    let what = format!("experiment \"{name}\": splits");
-    let sql = format!(
-        "select coalesce(candidates_digest, '') as split, coalesce(policy_version, '') as version,
-           min(decided_at) as since
-         from system.decisions where policy = '{name}' and arm = '{TREATMENT}'
-         group by 1, 2 order by 3, 1, 2"
-    );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let mut found = BTreeSet::from([present.to_owned()]);
+    let frame = decided.frame().await.map_err(|e| e.context(format!("experiment \"{name}\"")))?;
+    let (units, splits) = (frame.texts("unit_id")?, frame.texts_or_empty("split")?);
+    let versions = frame.texts_or_empty("version")?;
+    let rows = units.iter().zip(splits.iter()).zip(versions.iter()).zip(frame.moments("since")?);
+    let began: Vec<Began<'_>> =
+        rows.map(|(((unit, split), version), at)| Began { unit, split, version, at }).collect();
+    together(&began, present, |split, version| {
+        let former = former(ctx, name, version)?;
+        Ok(former.is_some_and(|former| {
+            salt(name, &former) == salt(name, experiment) && split_of(name, &former) == split
+        }))
+    })
+}
+
+/// Puts the first decisions of units together; `same` says whether a split that a version decided under is one experiment
+/// with the present one.
+fn together(
+    began: &[Began<'_>],
+    present: &str,
+    same: impl Fn(&str, &str) -> Result<bool>,
+) -> Result<Splits> {
+    let mut since: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for one in began {
+        note(&mut since, (one.split, one.version), one.at);
+    }
+    let mut oldest: Vec<_> = since.into_iter().map(|(of, since)| (since, of)).collect();
+    oldest.sort_unstable();
+    let mut all = BTreeSet::from([present.to_owned()]);
     let mut versions = Vec::new();
-    let rows = frame.ids("split")?.into_iter().zip(frame.ids("version")?);
-    for ((split, version), since) in rows.zip(frame.moments("since")?) {
+    for (since, (split, version)) in oldest {
         if split == present {
-            versions.push((since, version));
-        } else if !found.contains(&split)
-            && let Some(former) = former(ctx, name, &version)?
-            && salt(name, &former) == salt(name, experiment)
-            && split_of(name, &former) == split
-        {
-            found.insert(split);
+            versions.push((since, version.to_owned()));
+        } else if !all.contains(split) && same(split, version)? {
+            all.insert(split.to_owned());
         }
     }
-    Ok(Splits { all: found, versions })
+    let mut in_split: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut in_all: BTreeMap<&str, i64> = BTreeMap::new();
+    for one in began.iter().filter(|one| all.contains(one.split)) {
+        note(&mut in_all, one.unit, one.at);
+        if one.split == present {
+            note(&mut in_split, one.unit, one.at);
+        }
+    }
+    let firsts = in_split.into_iter().map(|(unit, in_split)| {
+        let in_all = in_all.get(unit).copied().unwrap_or(in_split);
+        (unit.to_owned(), First { in_split, in_all })
+    });
+    let firsts = firsts.collect();
+    Ok(Splits { all, versions, firsts })
+}
+
+/// Keeps the earliest moment of each.
+fn note<K: Ord>(known: &mut BTreeMap<K, i64>, key: K, at: i64) {
+    let first = known.entry(key).or_insert(at);
+    *first = at.min(*first);
 }
 
 /// The experiment that a version of a policy was; none if it was something else or its text is not kept or not readable.
@@ -126,6 +189,32 @@ impl<'a> Got<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splits_of_one_experiment_and_first_decisions_are_found_together() {
+        let began = |unit, split, version, at| Began { unit, split, version, at };
+        let rows = [
+            began("ann", "now", "3", 30),
+            began("ann", "before", "1", 10),
+            began("ann", "other", "0", 1),
+            began("bob", "now", "2", 20),
+            began("bob", "now", "3", 31),
+            began("cleo", "before", "1", 11),
+        ];
+        let same = |split: &str, version: &str| {
+            assert_ne!(split, "now", "the present one is not looked up");
+            Ok(split == "before" && version == "1")
+        };
+        let found = together(&rows, "now", same).unwrap();
+        assert_eq!(found.all, ["before", "now"].map(str::to_owned).into());
+        assert_eq!(found.versions, [(20, "2".to_owned()), (30, "3".to_owned())]);
+        let firsts: Vec<_> =
+            found.firsts.iter().map(|(unit, first)| (unit.as_str(), *first)).collect();
+        let first = |in_split, in_all| First { in_split, in_all };
+        assert_eq!(firsts, [("ann", first(30, 10)), ("bob", first(20, 20))]);
+        let none = together(&[], "now", same).unwrap();
+        assert_eq!((none.all.len(), none.versions.len(), none.firsts.len()), (1, 0, 0));
+    }
 
     #[test]
     fn whoever_is_known_by_two_names_got_the_variants_of_both() {

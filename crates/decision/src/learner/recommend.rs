@@ -1,5 +1,6 @@
 //! `recommend`: which items each user wants next, with a reason beside each.
 
+pub(crate) mod had;
 pub(crate) mod listing;
 mod rank;
 
@@ -21,6 +22,7 @@ use flywheel_warehouse::WriteMode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::had::{HAD, Had};
 use self::listing::{Listing, Sources, Wanted, in_stock, reason};
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
 use crate::artifact::Artifacts;
@@ -94,9 +96,17 @@ pub(super) async fn learn(
     let artifacts = ctx.artifacts.clone();
     let now = ctx.now;
     let settings = settings.clone();
-    let (fitted, lists, data) =
-        task::compute(move || fit_and_serve(data, log.map(|log| (log, artifacts)), &settings, now))
-            .await?;
+    let repeats = settings.repeats;
+    let (mut fitted, lists, data, had) = task::compute(move || {
+        let log = log.map(|log| (log, artifacts));
+        let (fitted, lists, data) = fit_and_serve(data, log, &settings, now)?;
+        let had = (!repeats).then(|| Had::of(&data.users, &data.items, &data.interactions));
+        Ok((fitted, lists, data, had))
+    })
+    .await?;
+    if let Some((had, detail)) = had.zip(fitted.detail.as_object_mut()) {
+        detail.insert(HAD.to_owned(), json!(ctx.artifacts.put(had.bytes())?));
+    }
     let artifact = ctx.artifacts.put(&fitted.bytes)?;
     let rows = rows(&data, &lists, now, &artifact);
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;

@@ -157,7 +157,7 @@ async fn history(app: &App, quality: &str, check: Option<&str>, limit: u32) -> R
          WHERE quality = {}{of_check} ORDER BY at DESC, \"check\" LIMIT {limit}) AS newest ORDER BY at, \"check\"",
         text(quality)
     );
-    let query = workspace.session(&Reading::Owner).await?.query(&sql).await?;
+    let query = workspace.session_for(&sql, &Reading::Owner).await?.query(&sql).await?;
     app.output.batches(&query.schema(), &query.collect().await?)?;
     Ok(Exit::Done)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use flywheel_base::{Result, Timestamp};
 use flywheel_project::NodeId;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{DAY_US, WINDOW_DAYS};
@@ -23,12 +24,25 @@ pub(super) struct Work {
     pub(super) streams: BTreeMap<String, (u64, u64)>,
     /// What tests say about each table, from the newest builds.
     tests: BTreeMap<String, String>,
+    /// When tests of each table were last run by a build.
+    tested_at: BTreeMap<String, Timestamp>,
     /// What was found last of each quality file: its table, and the worst of its verdicts.
-    promised: BTreeMap<String, (String, String)>,
+    promised: Vec<(String, String)>,
     /// Whether a build of everything has been recorded.
     pub(super) built: bool,
     /// How many days the window has, if the project is younger than it should be.
     pub(super) days: f64,
+}
+
+/// What is read of a build's detail, of which there is more.
+#[derive(Default, Deserialize)]
+struct Built {
+    #[serde(default)]
+    model_ms: BTreeMap<String, f64>,
+    #[serde(default)]
+    whole: bool,
+    #[serde(default)]
+    tests: BTreeMap<String, String>,
 }
 
 impl Work {
@@ -36,61 +50,54 @@ impl Work {
     pub(super) fn read(workspace: &Workspace) -> Result<Self> {
         let now = workspace.machine.now();
         let from = now.plus_micros(-WINDOW_DAYS * DAY_US);
-        let first = workspace.store.first_run_at()?.unwrap_or(now).max(from);
+        let store = &workspace.store;
+        let first = store.first_run_at()?.unwrap_or(now).max(from);
         let days = ((now.micros() - first.micros()) as f64 / DAY_US as f64).max(1.0);
         let mut work = Self { days, ..Self::default() };
+        for (at, detail) in store.details_since("build", from)? {
+            work.build(at, serde_json::from_str(&detail).unwrap_or_default());
+        }
+        for sum in store.work_since("learn", from)? {
+            *work.seconds.entry(format!("learn.{}", sum.name)).or_default() += sum.seconds;
+        }
         let tables = streams(workspace);
-        for task in workspace.store.tasks_since(from)? {
-            let seconds = task.duration_ms.unwrap_or_default() / 1_000.0;
-            match task.kind.as_str() {
-                "build" => work.build(&task.outcome.detail),
-                "quality" if workspace.project.qualities.contains_key(&task.name) => {
-                    let table = task.outcome.detail.get("dataset").and_then(Value::as_str);
-                    let Some(table) = table else { continue };
-                    let status = if task.status == "succeeded" { "passed" } else { &task.status };
-                    let found = (table.to_owned(), status.to_owned());
-                    work.promised.insert(task.name.clone(), found);
-                }
-                "learn" => {
-                    *work.seconds.entry(format!("learn.{}", task.name)).or_default() += seconds;
-                }
-                "sync" => {
-                    let Some(table) = tables.get(&task.name) else { continue };
-                    *work.seconds.entry(table.clone()).or_default() += seconds;
-                    let (runs, idle) = work.streams.entry(table.clone()).or_default();
-                    if task.status == "succeeded" {
-                        *runs += 1;
-                        *idle += u64::from(task.outcome.rows_out == Some(0));
-                    }
-                }
-                _ => {}
+        for sum in store.work_since("sync", from)? {
+            let Some(table) = tables.get(&sum.name) else { continue };
+            *work.seconds.entry(table.clone()).or_default() += sum.seconds;
+            let (runs, idle) = work.streams.entry(table.clone()).or_default();
+            (*runs, *idle) = (*runs + sum.succeeded, *idle + sum.idle);
+        }
+        for task in store.newest_since("quality", from)? {
+            let table = task.outcome.detail.get("dataset").and_then(Value::as_str);
+            let Some(table) = table else { continue };
+            // A build that ran the tests of the table since then says what holds now.
+            let later = work.tested_at.get(table).is_some_and(|at| *at > task.started_at);
+            if later || !workspace.project.qualities.contains_key(&task.name) {
+                continue;
             }
+            let status = if task.status == "succeeded" { "passed" } else { &task.status };
+            work.promised.push((table.to_owned(), status.to_owned()));
         }
         Ok(work)
     }
 
-    fn build(&mut self, detail: &Value) {
-        let times = detail.get("model_ms").and_then(Value::as_object).into_iter().flatten();
-        for (model, ms) in times {
-            *self.seconds.entry(model.clone()).or_default() +=
-                ms.as_f64().unwrap_or_default() / 1_000.0;
+    fn build(&mut self, at: Timestamp, built: Built) {
+        for (model, ms) in built.model_ms {
+            *self.seconds.entry(model).or_default() += ms / 1_000.0;
         }
-        if detail.get("whole").and_then(Value::as_bool) == Some(true) {
+        if built.whole {
             self.built = true;
             self.tests.clear();
         }
-        for (table, status) in detail.get("tests").and_then(Value::as_object).into_iter().flatten()
-        {
-            if let Some(status) = status.as_str() {
-                self.tests.insert(table.clone(), status.to_owned());
-                self.promised.retain(|_, (about, _)| about != table);
-            }
+        for (table, status) in built.tests {
+            self.tested_at.insert(table.clone(), at);
+            self.tests.insert(table, status);
         }
     }
 
     /// The worst of what tests and quality files say about a table; none if neither was looked at.
     pub(super) fn tested(&self, table: &str) -> Option<&str> {
-        let promised = self.promised.values().filter(|(about, _)| about == table);
+        let promised = self.promised.iter().filter(|(about, _)| about == table);
         let said = self.tests.get(table).into_iter().chain(promised.map(|(_, status)| status));
         let rank =
             |status: &&str| ["passed", "warned", "failed"].iter().position(|one| one == status);

@@ -228,9 +228,9 @@ impl Opened {
             let table = TableName::parse(name).map_err(|error| {
                 error.hint("Write schema.table for one of the lake, or connection:table.")
             })?;
-            let session = workspace.session(&Reading::Owner).await?;
             let sql =
                 format!("SELECT * FROM {}", quoted(&[table.schema.clone(), table.name.clone()]));
+            let session = workspace.session_for(&sql, &Reading::Owner).await?;
             let schema = session.query(&sql).await?.schema();
             let table = vec![table.schema, table.name];
             let place = Place::Lake { session, table };

@@ -1,7 +1,7 @@
 //! Outcomes, lift and experiments of every policy that says what counts as success.
 
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_decision::experiment::Standings;
+use flywheel_decision::experiment::{Asked, Standings};
 use flywheel_decision::lift::{self, Found, Measured};
 use flywheel_decision::reported::{self, Kind, Landed, Topic};
 use flywheel_decision::table::LiftRow;
@@ -155,6 +155,7 @@ pub(crate) async fn compare(
     recorder: &Recorder<'_>,
     turn: i64,
     sums: &Found,
+    asked: Asked,
 ) -> Result<Vec<Error>> {
     let mut policies = workspace.project.policies.values();
     if !policies.any(|policy| matches!(policy.choose, Choose::Experiment(_))) {
@@ -162,7 +163,7 @@ pub(crate) async fn compare(
     }
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("experiment", POLICIES);
-    let result = experiment::measure(&context, sums).await;
+    let result = experiment::measure(&context, sums, asked).await;
     let Standings { rows, errors } = recorder.settled(timer, result, |all| {
         let rows = &all.rows;
         let ill = ["breached", "split-broken", "unmeasured"];
@@ -179,7 +180,7 @@ pub(crate) async fn compare(
 }
 
 /// Measures the lift of all policies and pauses those that do harm; says of which the lift is not to be believed, because
-/// the split into arms is broken.
+/// the split into arms is broken. What experiments ask is under way meanwhile.
 ///
 /// # Errors
 /// Those of [`lift::measure`].
@@ -187,9 +188,10 @@ pub(crate) async fn measure(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
-) -> Result<Measured> {
+) -> Result<(Measured, Asked)> {
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("lift", POLICIES);
+    let asked = Asked::begin(&context);
     let result = lift::measure(&context).await;
     let measured = recorder.settled(timer, result, |measured| {
         let each = measured.rows.iter().map(|row| {
@@ -205,7 +207,7 @@ pub(crate) async fn measure(
     for text in measured.rows.iter().filter_map(broken) {
         recorder.notice(text);
     }
-    Ok(measured)
+    Ok((measured, asked))
 }
 
 /// Why the lift of a policy is not to be believed, if so.

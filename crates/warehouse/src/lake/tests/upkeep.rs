@@ -156,6 +156,32 @@ async fn a_shortened_log_still_tells_state_and_positions() {
 }
 
 #[tokio::test]
+async fn a_log_that_began_at_a_later_clock_is_shortened_all_the_same() {
+    let t = TestLake::new().await;
+    // A table that is made today, into which the days of years ago are replayed.
+    t.clock.move_to(day("2026-01-01"));
+    t.lake.write(&at("raw/x"), append(pairs(&[(0, "x")]))).await.unwrap();
+    for n in 0..4 {
+        t.clock.move_to(day("2024-01-01").plus_days(n));
+        t.lake.write(&at("raw/x"), append(pairs(&[(n + 1, "x")]))).await.unwrap();
+    }
+    t.clock.move_to(day("2024-03-01"));
+    let options = Maintain {
+        compact: false,
+        oldest_version: Some(3),
+        log_commits_min: 1,
+        retention_us: 57 * 86_400_000_000,
+        ..Maintain::default()
+    };
+    let done = t.lake.maintain(&at("raw/x"), options).await.unwrap();
+    // The commit of 2024-01-03 is younger than what is kept, those of before it are not.
+    assert_eq!(done.log_files_deleted, 3);
+    let lake = t.other().await;
+    assert_eq!(lake.head(&at("raw/x")).await.unwrap().unwrap().rows, Some(5));
+    assert_eq!(lake.state_at(&at("raw/x"), 3).await.unwrap().rows, Some(4));
+}
+
+#[tokio::test]
 async fn a_long_log_gets_a_checkpoint_by_itself() {
     let t = TestLake::new().await;
     for n in 0..101 {
