@@ -28,13 +28,14 @@ pub(crate) fn without<'a>(text: String, pieces: impl Iterator<Item = &'a str>) -
     // A piece that holds another one goes first.
     pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.len()));
     for piece in pieces {
-        text = removed(text, |text| written(text, piece));
         let escaped = serde_json::Value::from(piece).to_string();
-        // Without the two marks around it, and none that the piece itself begins or ends with.
+        // Without the two marks around it, and none that the piece itself begins or ends with. It goes first, as the piece may
+        // be the end of it.
         let escaped = escaped.get(1..escaped.len() - 1).unwrap_or_default();
         if escaped != piece {
             text = removed(text, |text| written(text, escaped));
         }
+        text = removed(text, |text| written(text, piece));
         for letters in letters(piece) {
             text = removed(text, |text| written(text, &letters).map(|found| widened(text, &found)));
         }
